@@ -1,0 +1,58 @@
+"""viewrace: find out which views a network learns, why ensembles help, and whether distillation keeps the gain.
+
+The public API is this one list; everything else is private. Names are loaded when first used, so that the command line
+answers at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from viewrace import theory
+    from viewrace.claims import CLAIMS, Scale, Verdict
+    from viewrace.config import Settings, load, settings
+    from viewrace.data import Distribution, Examples, check
+    from viewrace.errors import ViewraceError
+    from viewrace.presets import preset
+    from viewrace.study import Study, reproduce, train_networks
+
+__version__ = "0.1.0"
+__all__ = [
+    "CLAIMS",
+    "Distribution",
+    "Examples",
+    "Scale",
+    "Settings",
+    "Study",
+    "Verdict",
+    "ViewraceError",
+    "check",
+    "load",
+    "preset",
+    "reproduce",
+    "settings",
+    "theory",
+    "train_networks",
+]
+
+_HOMES = {
+    "viewrace.claims": ("CLAIMS", "Scale", "Verdict"),
+    "viewrace.config": ("Settings", "load", "settings"),
+    "viewrace.data": ("Distribution", "Examples", "check"),
+    "viewrace.errors": ("ViewraceError",),
+    "viewrace.presets": ("preset",),
+    "viewrace.study": ("Study", "reproduce", "train_networks"),
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "theory":
+        return import_module("viewrace.theory")
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(home), name)
+    raise AttributeError(f"module 'viewrace' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,36 @@
+"""All claims, in the order in which they are run and shown."""
+
+from __future__ import annotations
+
+import difflib
+
+from viewrace.claims.base import Claim
+from viewrace.claims.distillation import Distillation
+from viewrace.claims.ensemble import Ensemble
+from viewrace.claims.finite_size import FiniteSize
+from viewrace.claims.real_pixels import RealPixels
+from viewrace.claims.self_distillation import SelfDistillation
+from viewrace.claims.single_view import SingleView
+from viewrace.errors import ViewraceError
+
+__all__ = ["CLAIMS", "THEOREMS", "find"]
+
+CLAIMS: tuple[Claim, ...] = (
+    SingleView(),
+    Ensemble(),
+    Distillation(),
+    SelfDistillation(),
+    RealPixels(),
+    FiniteSize(),
+)
+THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
+
+
+def find(name: str) -> Claim:
+    """The claim of that id."""
+    for claim in CLAIMS:
+        if claim.id == name:
+            return claim
+    known = [claim.id for claim in CLAIMS]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    raise ViewraceError(f"no claim is called {name}: did you mean {near}? `viewrace claims` lists all {len(known)}")

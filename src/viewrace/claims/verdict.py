@@ -1,0 +1,114 @@
+"""Verdicts: supported, refuted or inconclusive, by rules that were there before the run."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from viewrace.measure import Estimate
+
+__all__ = ["Check", "Judgement", "Verdict", "at_least", "at_most", "combine", "within"]
+
+Judgement = Literal["supported", "refuted", "inconclusive"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One number held against one prediction; `rule` says in words what would support and what would refute it."""
+
+    name: str
+    predicted: float
+    estimate: float
+    low: float
+    high: float
+    n: int
+    method: str
+    rule: str
+    verdict: Judgement
+
+
+def _judge(inside: bool, outside: bool) -> Judgement:
+    return "supported" if inside else "refuted" if outside else "inconclusive"
+
+
+def within(name: str, predicted: float, estimate: Estimate, tolerance: float) -> Check:
+    """Supported where the whole interval lies within `tolerance` of the prediction, refuted where none of it does."""
+    inside = predicted - tolerance <= estimate.low and estimate.high <= predicted + tolerance
+    outside = estimate.high < predicted - tolerance or estimate.low > predicted + tolerance
+    rule = f"interval within {tolerance:g} of the prediction"
+    return _check(name, predicted, estimate, rule, _judge(inside, outside))
+
+
+def at_least(name: str, bound: float, estimate: Estimate, clear_of: float | None = None) -> Check:
+    """Supported where the estimate is at least `bound` and the whole interval above `clear_of` (default: the bound).
+
+    Refuted where the whole interval is below the bound, or the estimate is and `clear_of` is not cleared.
+    """
+    floor = bound if clear_of is None else clear_of
+    inside = estimate.value >= bound and estimate.low >= floor and (clear_of is None or estimate.low > floor)
+    rule = f"at least {bound:g}" + ("" if clear_of is None else f", interval clear of {clear_of:g}")
+    return _check(name, bound, estimate, rule, _judge(inside, estimate.high < bound))
+
+
+def at_most(name: str, bound: float, estimate: Estimate) -> Check:
+    """Supported where the whole interval is at most `bound`, refuted where all of it is above."""
+    return _check(name, bound, estimate, f"at most {bound:g}", _judge(estimate.high <= bound, estimate.low > bound))
+
+
+def _check(name: str, predicted: float, estimate: Estimate, rule: str, verdict: Judgement) -> Check:
+    numbers = (estimate.value, estimate.low, estimate.high)
+    if not all(math.isfinite(number) for number in numbers):
+        verdict = "inconclusive"
+    return Check(name, float(predicted), *numbers, estimate.n, estimate.method, rule, verdict)
+
+
+def combine(checks: Sequence[Check]) -> Judgement:
+    """Supported if all are, refuted if any is, else inconclusive."""
+    found = {check.verdict for check in checks}
+    return "refuted" if "refuted" in found else "supported" if found == {"supported"} else "inconclusive"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A claim judged. The first check is the headline; `curves` holds arrays for what is a function of something."""
+
+    id: str
+    statement: str
+    source: str
+    checks: tuple[Check, ...]
+    flags: tuple[str, ...] = ()
+    curves: dict[str, list[float]] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    @property
+    def verdict(self) -> Judgement:
+        """Supported if every check is, refuted if any is, else inconclusive."""
+        return combine(self.checks)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data: id, statement, source, the headline's predicted, estimate, low, high, n, and all checks."""
+        head = self.checks[0]
+        return {
+            "id": self.id,
+            "statement": self.statement,
+            "source": self.source,
+            "predicted": head.predicted,
+            "estimate": head.estimate,
+            "low": head.low,
+            "high": head.high,
+            "n": head.n,
+            "interval": head.method,
+            "verdict": self.verdict,
+            "flags": list(self.flags),
+            "seconds": round(self.seconds, 2),
+            "checks": [asdict(check) for check in self.checks],
+            "curves": self.curves,
+        }
+
+    @classmethod
+    def from_json(cls, tree: dict[str, Any]) -> Verdict:
+        """The inverse of `to_json`."""
+        checks = tuple(Check(**check) for check in tree["checks"])
+        return cls(tree["id"], tree["statement"], tree["source"], checks, tuple(tree["flags"]), tree["curves"], tree["seconds"])

@@ -1,0 +1,160 @@
+"""The command line: reads arguments, shows progress and tables. No logic of its own."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from viewrace.errors import ViewraceError
+
+__all__ = ["app", "main"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Find out which views a network learns, why ensembles help, and whether distillation keeps the gain.",
+)
+console = Console()
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a setting, e.g. net.q=3")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="results folder")]
+
+
+@app.command()
+def reproduce(
+    claims: Annotated[str | None, typer.Option("--claims", metavar="ID,..", help="which claims; default all")] = None,
+    scale: Annotated[str, typer.Option("--scale", metavar="SCALE", help="smoke, quick or full")] = "quick",
+    views: Annotated[int, typer.Option("--views", metavar="M", help="views per class")] = 3,
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="first root seed")] = 1,
+    out: Out = None,
+    weights: Annotated[bool, typer.Option("--weights", help="keep the trained networks (safetensors)")] = False,
+) -> None:
+    """Run the claims, judge them, write the report."""
+    from viewrace import study
+    from viewrace.claims import Scale
+    from viewrace.presets import resolve
+    from viewrace.screen import Screen, verdict_table
+
+    asked = _overrides(changes)
+    ids = None if claims is None else [name.strip() for name in claims.split(",") if name.strip()]
+    if out is None:
+        known = scale if scale in list(Scale) else Scale.QUICK
+        out = study.default_folder(Scale(known), resolve(asked, views), seed)
+    with _going_on(out), Screen(console) as screen:
+        result = study.reproduce(ids, scale, views, asked, seed, out, weights, screen)
+        _write_report(out)
+    console.print(verdict_table(verdict.to_json() for verdict in result.verdicts))
+    console.print(f"report: {out / 'report.html'}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def claims() -> None:
+    """List the claims, each with its statement and source."""
+    from viewrace.claims import CLAIMS
+
+    for claim in CLAIMS:
+        console.print(f"[bold]{claim.id}[/bold]  {claim.statement}", highlight=False)
+        console.print(f"  source: {claim.source}", highlight=False, style="dim")
+
+
+@app.command()
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings")],
+    count: Annotated[int, typer.Option("--count", metavar="N", help="networks to train")] = 20,
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="root seed")] = 1,
+    out: Out = None,
+    weights: Annotated[bool, typer.Option("--weights", help="keep the trained networks (safetensors)")] = False,
+) -> None:
+    """Train networks under the settings of a file and measure what each learned."""
+    from viewrace import study
+    from viewrace.config import load, settings
+    from viewrace.screen import Screen, summary_table
+
+    chosen = settings(_overrides(changes), base=load(config))
+    out = out or Path("results") / f"train-{config.stem}-n{count}-seed{seed}-{chosen.fingerprint()[:6]}"
+    with _going_on(out), Screen(console) as screen:
+        screen.begins(f"{count} networks")
+        data = study.train_networks(chosen, count, seed, out, weights, screen.moves)
+    console.print(summary_table(study.summary(data)))
+    console.print(f"results: {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
+def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results folder")]) -> None:
+    """Show the verdicts or measures in a results folder."""
+    from viewrace import study
+    from viewrace.screen import summary_table, verdict_table
+    from viewrace.study.training import ENTRY
+
+    held = study.Folder(folder)
+    whole = [name for name in held.manifest["entries"] if held.state(name) == "whole"]
+    damaged = [name for name in held.manifest["entries"] if name not in whole]
+    verdicts = [held.note(name) for name in whole if name != ENTRY]
+    if verdicts:
+        console.print(verdict_table(verdicts, every_check=True))
+    if ENTRY in whole:
+        console.print(summary_table(study.summary(held.read(ENTRY))))
+    for name in damaged:
+        console.print(
+            f"{folder / name}.nc was changed since it was written (checksum): run the same command again",
+            style="yellow",
+            highlight=False,
+            soft_wrap=True,
+        )
+    if not whole:
+        raise ViewraceError(f"{folder} holds no whole result: run the same command again to go on")
+
+
+def _write_report(out: Path) -> None:
+    from viewrace.claims import CLAIMS
+    from viewrace.report import write_report
+    from viewrace.study import Folder
+    from viewrace.study.files import write_whole
+
+    folder = Folder(out)
+    data = {claim.id: folder.read(claim.id) for claim in CLAIMS if folder.state(claim.id) == "whole"}
+    write_whole(out / "report.html", lambda partial: write_report(data, partial))
+
+
+def _overrides(changes: list[str] | None) -> dict[str, Any]:
+    from viewrace.config import parse_override
+
+    return dict(parse_override(change) for change in changes or [])
+
+
+class _going_on:
+    """Says how to go on when a run is stopped by Ctrl-C."""
+
+    def __init__(self, out: Path):
+        self.out = out
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            console.print(
+                f"stopped; what is complete is kept in {self.out}. Run the same command again to go on from there.",
+                highlight=False,
+                soft_wrap=True,
+            )
+            raise typer.Exit(130)
+
+
+def main() -> None:
+    """Entry point: bad input is one line on stderr and exit status 2, never a traceback."""
+    try:
+        app()
+    except ViewraceError as error:
+        print(f"viewrace: {error}", file=sys.stderr)
+        sys.exit(2)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

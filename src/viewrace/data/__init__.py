@@ -1,0 +1,7 @@
+"""Where views come from: sources of views, the patch and the flat layout, and examples with known ground truth."""
+
+from viewrace.data.check import DataReport, check
+from viewrace.data.distribution import Distribution
+from viewrace.data.examples import Examples
+
+__all__ = ["DataReport", "Distribution", "Examples", "check"]

@@ -1,0 +1,5 @@
+"""The one exception that carries a message for the user."""
+
+
+class ViewraceError(Exception):
+    """Bad input. The message is one line: the rule, the value received, what to do. The command line exits with 2."""

@@ -1,0 +1,34 @@
+"""What was learned: coverage by three definitions, the race's outcome, and intervals."""
+
+from viewrace.measure.coverage import (
+    MARGINS,
+    Views,
+    coverage,
+    in_context_accuracy,
+    learned,
+    margin,
+    view_logits,
+    views_of,
+)
+from viewrace.measure.interval import Estimate, bootstrap, bootstrap_difference
+from viewrace.measure.race import dominance, effective_rank, seed_diversity, surviving_views, union, winner
+
+__all__ = [
+    "MARGINS",
+    "Estimate",
+    "Views",
+    "bootstrap",
+    "bootstrap_difference",
+    "coverage",
+    "dominance",
+    "effective_rank",
+    "in_context_accuracy",
+    "learned",
+    "margin",
+    "seed_diversity",
+    "surviving_views",
+    "union",
+    "view_logits",
+    "views_of",
+    "winner",
+]

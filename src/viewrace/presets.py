@@ -1,0 +1,64 @@
+"""Settings known to show the race, for any number of classes and views. Chosen on root seed 0 alone.
+
+One preset serves all theorem claims. Its point is a wide polynomial part of the activation (rho): the whole race, and the
+trained network too, stay on it, so a view that has lost gives act(z) ~ z^q, next to nothing, alone and in an ensemble.
+With rho = 1 most of a trained network's logit comes from the linear part, where losers catch up (docs/finite-size.md).
+The amplitude of a view varies from example to example: that spread is what a student sees the other views by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from viewrace.config import Settings, settings
+
+__all__ = ["DIGITS_RELU", "preset", "resolve"]
+
+EXAMPLES_PER_CLASS = 30
+SPARE_DIMENSIONS = 2
+DIGITS_RELU: dict[str, Any] = {"net.q": 1, "net.init": 0.005}
+"""What turns the digits preset into its plain ReLU control (init is in units of rho)."""
+
+
+def preset(views: int = 3, classes: int = 10, source: str = "features") -> Settings:
+    """The preset for M = `views`, K = `classes`, on feature vectors or on digits; dimensions follow."""
+    distractors = 2.0
+    expected = round(distractors / classes * (classes - 1) * views)
+    changes: dict[str, Any] = {
+        "data.source": source,
+        "data.classes": classes,
+        "data.views": views,
+        "data.examples": EXAMPLES_PER_CLASS * classes,
+        "data.dim": classes * views + SPARE_DIMENSIONS,
+        "data.patches": views + expected,
+        "data.distractors": distractors,
+        "self_distill.time": 2e6 if views <= 2 else 1e6,
+    }
+    if source == "digits":
+        changes |= _digits(views, classes)
+    return settings(changes)
+
+
+def _digits(views: int, classes: int) -> dict[str, Any]:
+    """Digits: more examples (a view is many pictures, not one vector), fewer distractors a patch, no feature noise."""
+    distractors = 2.0 / views
+    return {
+        "data.dim": 64,
+        "data.examples": 50 * classes,
+        "data.patches": views + round(distractors / classes * (classes - 1) * views),
+        "data.distractors": distractors,
+        "data.feature_noise": 0.0,
+    }
+
+
+def resolve(overrides: Mapping[str, Any] | None = None, views: int = 3) -> Settings:
+    """The preset whose dimensions follow `data.classes`, `data.views` and `data.source`, with `overrides` on top.
+
+    `overrides` has dotted keys. Values that no preset fits are left for the settings themselves to refuse.
+    """
+    chosen = dict(overrides or {})
+    many, classes = chosen.get("data.views", views), chosen.get("data.classes", 10)
+    fits = type(many) is int and many >= 1 and type(classes) is int and classes >= 2
+    source = "digits" if chosen.get("data.source") == "digits" and classes <= 10 else "features"
+    return settings(chosen, base=preset(many, classes, source) if fits else preset(source=source))

@@ -1,0 +1,6 @@
+"""Results to figures and one page. Reads Datasets and plain verdicts only; imports no torch."""
+
+from viewrace.report.figures import figures_of
+from viewrace.report.page import write_report
+
+__all__ = ["figures_of", "write_report"]

@@ -1,0 +1,114 @@
+"""What the terminal shows: progress with time left, and tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from types import TracebackType
+from typing import Any, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    Progress,
+    TaskID,
+    TaskProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from viewrace.claims import Claim, Verdict
+from viewrace.measure import Estimate
+
+__all__ = ["Screen", "summary_table", "verdict_table"]
+
+COLOUR = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
+
+
+class Screen:
+    """Follows a run on the terminal; without a terminal it prints a line per claim and nothing else."""
+
+    def __init__(self, console: Console):
+        self.console = console
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TextColumn("elapsed"),
+            TimeElapsedColumn(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def begins(self, what: str) -> None:
+        """Start a bar for `what`."""
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+        self._task = self._progress.add_task(what, total=1.0)
+
+    def starts(self, claim: Claim) -> None:
+        self.begins(claim.id)
+
+    def moves(self, fraction: float) -> None:
+        if self._task is not None:
+            self._progress.update(self._task, completed=fraction)
+
+    def ends(self, claim: Claim, verdict: Verdict, reused: bool) -> None:
+        if self._task is not None:
+            self._progress.remove_task(self._task)
+            self._task = None
+        how = "reused, complete from an earlier run" if reused else f"{verdict.seconds:.0f} s"
+        self.console.print(
+            f"{claim.id}: [{COLOUR[verdict.verdict]}]{verdict.verdict}[/] ({how})", highlight=False, soft_wrap=True
+        )
+
+    def notes(self, text: str) -> None:
+        self.console.print(text, style="yellow", highlight=False, soft_wrap=True)
+
+
+def verdict_table(verdicts: Iterable[Mapping[str, Any]], every_check: bool = False) -> Table:
+    """Claims with predicted, measured (95% interval), n, verdict and seconds; with every check on request."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name, side in (("claim", "left"), ("predicted", "right"), ("measured [95%]", "right"), ("n", "right")):
+        table.add_column(name, justify=side, no_wrap=name != "claim")  # type: ignore[arg-type]
+    table.add_column("verdict", no_wrap=True)
+    table.add_column("s", justify="right", no_wrap=True)
+    for verdict in verdicts:
+        table.add_row(verdict["id"], *_cells(verdict), f"{verdict['seconds']:.0f}", style="bold" if every_check else None)
+        for check in verdict["checks"] if every_check else ():
+            table.add_row(f"  {check['name']}", *_cells(check), "")
+        for flag in verdict["flags"]:
+            table.add_row(f"  [dim]{flag}[/dim]")
+    return table
+
+
+def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    measured = f"{item['estimate']:.3f} [{item['low']:.3f}, {item['high']:.3f}]".replace("[", r"\[")
+    judged = f"[{COLOUR[item['verdict']]}]{item['verdict']}[/]"
+    return f"{item['predicted']:.3f}", measured, str(item["n"]), judged
+
+
+def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:
+    """Measures of trained networks, with intervals where they are means over networks."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("measure")
+    table.add_column("value [95%]")
+    table.add_column("n", justify="right")
+    for name, value in lines.items():
+        if isinstance(value, Estimate):
+            table.add_row(name, rf"{value.value:.3f} \[{value.low:.3f}, {value.high:.3f}]", str(value.n))
+        else:
+            table.add_row(name, value if isinstance(value, str) else f"{value:.3f}", "")
+    return table

@@ -1,0 +1,170 @@
+"""From settings to verdicts: run claims, keep what is complete, go on where a run was stopped."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import xarray as xr
+
+from viewrace.claims import CLAIMS, Claim, Lab, Scale, Verdict, find
+from viewrace.config import Settings
+from viewrace.errors import ViewraceError
+from viewrace.presets import resolve
+from viewrace.study.files import write_text
+from viewrace.study.folder import Folder
+from viewrace.study.provenance import environment, now
+
+__all__ = ["ROOTS", "Study", "Watcher", "default_folder", "reproduce"]
+
+ROOTS = {Scale.SMOKE: 1, Scale.QUICK: 3, Scale.FULL: 5}
+"""How many root seeds a verdict rests on. The presets were chosen on root seed 0, which the default does not use."""
+
+
+class Watcher(Protocol):
+    """Is told how a run goes."""
+
+    def starts(self, claim: Claim) -> None: ...
+    def moves(self, fraction: float) -> None: ...
+    def ends(self, claim: Claim, verdict: Verdict, reused: bool) -> None: ...
+    def notes(self, text: str) -> None: ...
+
+
+class _Silent:
+    def starts(self, claim: Claim) -> None: ...
+    def moves(self, fraction: float) -> None: ...
+    def ends(self, claim: Claim, verdict: Verdict, reused: bool) -> None: ...
+    def notes(self, text: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Study:
+    """Verdicts with the data they rest on. `path` is where they were written, None where they were not."""
+
+    settings: Settings
+    scale: Scale
+    roots: tuple[int, ...]
+    verdicts: tuple[Verdict, ...]
+    data: dict[str, xr.Dataset] = field(repr=False)
+    path: Path | None = None
+
+    def __getitem__(self, claim: str) -> Verdict:
+        for verdict in self.verdicts:
+            if verdict.id == claim:
+                return verdict
+        raise KeyError(claim)
+
+
+def default_folder(scale: Scale, settings: Settings, seed: int) -> Path:
+    """results/SCALE-VIEWS-SOURCE-HASH: a folder of its own for every set of settings and seed."""
+    mark = settings.fingerprint()[:6]
+    return Path("results") / f"{scale}-M{settings.data.views}-{settings.data.source}-seed{seed}-{mark}"
+
+
+def reproduce(
+    claims: Iterable[str] | None = None,
+    scale: str | Scale = Scale.QUICK,
+    views: int = 3,
+    changes: dict[str, Any] | None = None,
+    seed: int = 1,
+    out: str | Path | None = None,
+    keep_weights: bool = False,
+    watcher: Watcher | None = None,
+) -> Study:
+    """Run claims on the preset for `views`, with `changes` (dotted settings) on top, and judge them.
+
+    claims: ids, default all that apply. seed: the first root seed; a verdict rests on 1, 3 or 5 in a row by scale. out: a
+    folder to write to and to resume from; None writes nothing. Raises ViewraceError for bad input, before any compute.
+    """
+    watcher = watcher or _Silent()
+    scale = _scale(scale)
+    if seed < 0:
+        raise ViewraceError(f"seed must be at least 0, received {seed}: give a root seed")
+    settings = resolve(changes, views)
+    chosen = _choose(claims, settings, watcher)
+    roots = tuple(range(seed, seed + ROOTS[scale]))
+    identity = {"settings": settings.fingerprint(), "scale": str(scale), "roots": list(roots)}
+    folder = Folder(out, identity) if out is not None else None
+    work = {"units": 0.0, "total": 1.0}
+
+    def progress(units: float) -> None:
+        work["units"] += units
+        watcher.moves(min(work["units"] / work["total"], 1.0))
+
+    lab = Lab(settings, roots, progress, folder)
+    verdicts, data = [], {}
+    for claim in chosen:
+        watcher.starts(claim)
+        work |= {"units": 0.0, "total": claim.work(settings, scale, len(roots))}
+        verdict, data[claim.id], reused = _one(claim, lab, scale, folder, watcher)
+        verdicts.append(verdict)
+        watcher.ends(claim, verdict, reused)
+    if folder is not None:
+        folder.finish(keep_weights)
+        _write_verdicts(folder)
+    return Study(settings, scale, roots, tuple(verdicts), data, folder.path if folder else None)
+
+
+def _scale(name: str | Scale) -> Scale:
+    try:
+        return Scale(name)
+    except ValueError:
+        raise ViewraceError(f"scale must be one of smoke, quick, full, received {name}: choose one") from None
+
+
+def _choose(claims: Iterable[str] | None, settings: Settings, watcher: Watcher) -> list[Claim]:
+    if claims is not None:
+        chosen = [find(name) for name in claims]
+        for claim in chosen:
+            if (reason := claim.applies(settings)) is not None:
+                raise ViewraceError(f"claim {claim.id} says nothing about these settings: {reason}; leave it out")
+        if not chosen:
+            raise ViewraceError("no claim was named: give ids with commas between, or leave --claims out for all")
+        return [claim for claim in CLAIMS if claim in chosen]
+    left_out = [(claim, claim.applies(settings)) for claim in CLAIMS]
+    for claim, reason in left_out:
+        if reason is not None:
+            watcher.notes(f"claim {claim.id} is left out: {reason}")
+    return [claim for claim, reason in left_out if reason is None]
+
+
+def _one(claim: Claim, lab: Lab, scale: Scale, folder: Folder | None, watcher: Watcher) -> tuple[Verdict, xr.Dataset, bool]:
+    if folder is not None:
+        state = folder.state(claim.id)
+        if state == "whole":
+            return Verdict.from_json(folder.note(claim.id)), folder.read(claim.id), True
+        if state == "damaged":
+            watcher.notes(f"{folder.path / claim.id}.nc was changed since it was written (checksum): computing it anew")
+    started, clock = now(), time.perf_counter()
+    data = claim.run(lab, scale)
+    verdict = replace(claim.judge(data), seconds=time.perf_counter() - clock)
+    data = data.assign_attrs(_attributes(claim, lab, scale, started, verdict))
+    if folder is not None:
+        folder.write(claim.id, data, verdict.to_json())
+        _write_verdicts(folder)
+    return verdict, data, False
+
+
+def _attributes(claim: Claim, lab: Lab, scale: Scale, started: str, verdict: Verdict) -> dict[str, Any]:
+    return {
+        "claim": claim.id,
+        "title": claim.title,
+        "statement": claim.statement,
+        "source": claim.source,
+        "protocol": claim.protocol,
+        "scale": str(scale),
+        "roots": list(lab.roots),
+        "settings": lab.settings.to_yaml(),
+        "verdict": json.dumps(verdict.to_json()),
+        "started": started,
+        "ended": now(),
+    } | {f"env_{name}": value for name, value in environment().items()}
+
+
+def _write_verdicts(folder: Folder) -> None:
+    found = [folder.note(claim.id) for claim in CLAIMS if claim.id in folder.manifest["entries"]]
+    write_text(folder.path / "verdicts.json", json.dumps(found, indent=1))

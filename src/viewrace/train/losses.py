@@ -1,0 +1,137 @@
+"""Losses: a value and a residual dLoss/dlogits for each (seed, example, class), and how far a student has come."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from viewrace.config import Distill
+
+__all__ = ["Evaluation", "HardLoss", "Loss", "SoftLoss"]
+
+
+class Evaluation(NamedTuple):
+    """value: (seed,) the loss; residual: (seed, example, class) its derivative by the logits, the mean over examples
+    taken in; gap: (seed,) what stopping looks at, the loss itself or, for a student, the soft part that is left."""
+
+    value: Tensor
+    residual: Tensor
+    gap: Tensor
+
+
+class Loss(ABC):
+    """A loss over one training set, for many seeds."""
+
+    labels: Tensor
+
+    def reference(self, seeds: int) -> Tensor:
+        """(seed,) what the tolerance is a fraction of: 1 for hard labels, the gap of a blank student for soft ones."""
+        return torch.ones(seeds)
+
+    @abstractmethod
+    def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
+        """Value and residual at logits (seed, example, class) of the networks `seeds`, on all or the given examples."""
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    log_probability = logits.log_softmax(dim=-1)
+    index = labels.view(1, -1, 1)
+    value = -log_probability.gather(-1, index.expand(len(logits), -1, -1)).mean(dim=(1, 2))
+    residual = log_probability.exp_()
+    residual.scatter_add_(-1, index.expand(len(logits), -1, -1), -torch.ones_like(residual[..., :1]))
+    return value, residual
+
+
+class HardLoss(Loss):
+    """Labels only: `ce`, the cross-entropy, or `mse`, half the squared distance to the one-hot label."""
+
+    def __init__(self, labels: Tensor, kind: str = "ce"):
+        self.labels = labels
+        self.kind = kind
+
+    def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
+        labels = self.labels if examples is None else self.labels[examples]
+        if self.kind == "ce":
+            value, residual = _cross_entropy(logits, labels)
+        else:
+            residual = logits - torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits.dtype)
+            value = residual.square().sum(dim=-1).mean(dim=1) / 2
+        return Evaluation(value, residual / len(labels), value)
+
+
+class SoftLoss(Loss):
+    """A teacher's logits as soft labels.
+
+    labels: (example,). teacher: (seed, example, class) logits, or 1 in place of seed for a teacher shared by all.
+    temperature, alpha: (seed,) or a number; each student may have its own.
+
+    `kd` (Hinton, Vinyals & Dean 2015, section 2): (1 - alpha) CE + alpha tau^2 KL(softmax(teacher / tau) ||
+    softmax(student / tau)), residual (1 - alpha) (p - y) + alpha tau (p_tau - t_tau).
+
+    `azl` (Allen-Zhu & Li, section 4): cross-entropy, plus alpha times the soft update (p_tau - t_tau), with both softmaxes
+    over logits cut at `truncation`. With `one_sided`, only its negative part is kept, so it can raise a logit and never
+    lowers one. In the paper's letters the soft label is softmax(min(tau'^2 F, 1) / tau'): that is tau = 1 / tau' here and
+    truncation = tau^2, the default. Two-sided, the update is that of tau KL and no gradient passes a logit that is cut.
+    The reported value is CE + alpha times the gap, the mean of sum_i (t_i - p_i)^+; one-sided, no function has this update
+    as its gradient.
+
+    The gap is tau^2 KL for `kd` and the mean of sum_i (t_i - p_i)^+ for `azl`; its reference is that of a student whose
+    logits are all 0.
+    """
+
+    def __init__(
+        self,
+        labels: Tensor,
+        teacher: Tensor,
+        temperature: Tensor | float = 4.0,
+        alpha: Tensor | float = 1.0,
+        kind: str = "kd",
+        truncation: float | None = None,
+        one_sided: bool = True,
+    ):
+        self.labels, self.kind, self.one_sided = labels, kind, one_sided
+        self.temperature = torch.as_tensor(temperature, dtype=teacher.dtype).reshape(-1, 1, 1)
+        self.alpha = torch.as_tensor(alpha, dtype=teacher.dtype).reshape(-1, 1, 1)
+        self.cut = self.temperature**2 if truncation is None else torch.full_like(self.temperature, truncation)
+        shown = torch.minimum(teacher, self.cut) if kind == "azl" else teacher
+        self.log_target = (shown / self.temperature).log_softmax(dim=-1)
+
+    @classmethod
+    def from_config(cls, config: Distill, labels: Tensor, teacher: Tensor, temperature: Tensor | float | None = None) -> SoftLoss:
+        """The loss that `config` names; `temperature` overrides it, one for each student."""
+        temperature = config.temperature if temperature is None else temperature
+        return cls(labels, teacher, temperature, config.alpha, config.loss, config.truncation, config.one_sided)
+
+    def reference(self, seeds: int) -> Tensor:
+        blank = torch.zeros((), dtype=self.log_target.dtype).expand(seeds, *self.log_target.shape[1:])
+        return self.evaluate(blank, torch.arange(seeds)).gap
+
+    def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
+        labels = self.labels if examples is None else self.labels[examples]
+        target = _pick(self.log_target, seeds)
+        target = target if examples is None else target[:, examples]
+        hard_value, hard = _cross_entropy(logits, labels)
+        soft = self._truncated if self.kind == "azl" else self._hinton
+        hard_weight, soft_weight, update, gap = soft(logits, target, seeds)
+        value = hard_weight.flatten() * hard_value + soft_weight.flatten() * gap
+        return Evaluation(value, (hard_weight * hard + soft_weight * update) / len(labels), gap)
+
+    def _hinton(self, logits: Tensor, target: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        tau, alpha = _pick(self.temperature, seeds), _pick(self.alpha, seeds)
+        log_student = (logits / tau).log_softmax(dim=-1)
+        divergence = (target.exp() * (target - log_student)).sum(dim=-1).mean(dim=1)
+        return 1 - alpha, alpha, tau * (log_student.exp() - target.exp()), tau.flatten() ** 2 * divergence
+
+    def _truncated(self, logits: Tensor, target: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        tau, alpha, cut = (_pick(item, seeds) for item in (self.temperature, self.alpha, self.cut))
+        update = (torch.minimum(logits, cut) / tau).softmax(dim=-1) - target.exp()
+        gap = -update.clamp(max=0).sum(dim=-1).mean(dim=1)
+        update = update.clamp(max=0) if self.one_sided else update * (logits < cut)
+        return torch.ones_like(alpha), alpha, update, gap
+
+
+def _pick(per_seed: Tensor, seeds: Tensor) -> Tensor:
+    return per_seed if len(per_seed) == 1 else per_seed[seeds]

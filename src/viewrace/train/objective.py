@@ -1,0 +1,58 @@
+"""The loss of many networks as a function of their weights: values and gradients, in blocks that stay in cache."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from viewrace.nets import Family, Params
+from viewrace.train.losses import HardLoss, Loss
+
+__all__ = ["BLOCK_NUMBERS", "Objective", "Point", "take"]
+
+BLOCK_NUMBERS = 2_000_000
+"""Numbers that a block of seeds may hold at once (8 MB in float32): about the cache, and a bound on memory."""
+
+
+class Point(NamedTuple):
+    """Gradients and what the stopping rule needs at one set of weights; every tensor has the seed axis first."""
+
+    gradient: Params
+    value: Tensor
+    gap: Tensor
+    right: Tensor
+
+
+def take(params: Params, index: Tensor | slice) -> Params:
+    """The networks `index` of `params`."""
+    return {name: tensor[index] for name, tensor in params.items()}
+
+
+class Objective:
+    """`loss` of networks of `family` on `inputs`; counts nothing, changes nothing."""
+
+    def __init__(self, family: Family, inputs: Tensor, loss: Loss):
+        self.family, self.inputs, self.loss = family, inputs, loss
+        self.hard = isinstance(loss, HardLoss)
+        self.block = max(1, BLOCK_NUMBERS // family.activations(len(inputs)))
+
+    def at(self, params: Params, seeds: Tensor, examples: Tensor | None = None, count_right: bool = True) -> Point:
+        """Gradient, loss value, gap and fraction of examples right of the networks `seeds`, whose weights are `params`.
+
+        Counting is left out (0) where nobody asks for it, in the inner stages of a step.
+        """
+        inputs = self.inputs if examples is None else self.inputs[examples]
+        labels = self.loss.labels if examples is None else self.loss.labels[examples]
+        points = []
+        for start in range(0, len(seeds), self.block):
+            rows = slice(start, start + self.block)
+            logits, back = self.family.pullback(take(params, rows), inputs)
+            value, residual, gap = self.loss.evaluate(logits, seeds[rows], examples)
+            right = (logits.argmax(dim=-1) == labels).float().mean(dim=1) if count_right else torch.zeros_like(value)
+            points.append(Point(back(residual), value, gap, right))
+        if len(points) == 1:
+            return points[0]
+        gradient = {name: torch.cat([point.gradient[name] for point in points]) for name in params}
+        return Point(gradient, *(torch.cat(column) for column in list(zip(*points, strict=True))[1:]))

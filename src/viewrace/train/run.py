@@ -1,0 +1,123 @@
+"""Train many networks: from a family, inputs and a loss to weights and what became of each seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from viewrace.config import Train
+from viewrace.nets import Family, Params
+from viewrace.train.descent import descend
+from viewrace.train.flow import integrate
+from viewrace.train.losses import Loss
+from viewrace.train.objective import BLOCK_NUMBERS, Objective, take
+from viewrace.train.outcome import count_outcomes, judge_outcome
+from viewrace.train.state import State
+from viewrace.train.trace import Trace
+
+__all__ = ["Progress", "Trained", "evaluate_logits", "train"]
+
+Progress = Callable[[float], None]
+"""Told the fraction of the work that is done, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """Networks after training; every tensor has the seed axis first.
+
+    outcome: (seed,) int64, see Outcome. loss, gap, right: (seed,) at the end. evaluations: (seed,) gradient evaluations
+    spent. time: (seed,) time on the gradient flow.
+    """
+
+    family: Family
+    params: Params
+    outcome: Tensor
+    loss: Tensor
+    gap: Tensor
+    right: Tensor
+    evaluations: Tensor
+    time: Tensor
+
+    def __len__(self) -> int:
+        return len(self.outcome)
+
+    def take(self, seeds: Tensor | slice) -> Trained:
+        """The networks `seeds` alone."""
+        columns = (self.outcome, self.loss, self.gap, self.right, self.evaluations, self.time)
+        return Trained(self.family, take(self.params, seeds), *(column[seeds] for column in columns))
+
+    @property
+    def outcomes(self) -> dict[str, int]:
+        """How many seeds ended in each group."""
+        return count_outcomes(self.outcome)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(seed, example, class) logits on inputs (example, patch, dim)."""
+        return evaluate_logits(self.family, self.params, inputs)
+
+
+def evaluate_logits(family: Family, params: Params, inputs: Tensor) -> Tensor:
+    """(seed, example, class) logits, computed in blocks of seeds and examples so that memory stays bounded."""
+    count = len(next(iter(params.values())))
+    rows = max(1, min(len(inputs), BLOCK_NUMBERS // family.activations(1)))
+    seeds = max(1, BLOCK_NUMBERS // family.activations(rows))
+    blocks = [
+        torch.cat([family.logits(take(params, slice(s, s + seeds)), part) for part in inputs.split(rows)], dim=1)
+        for s in range(0, count, seeds)
+    ]
+    return torch.cat(blocks)
+
+
+def train(
+    family: Family,
+    init: Params | Sequence[torch.Generator],
+    inputs: Tensor,
+    loss: Loss,
+    config: Train,
+    *,
+    order: int = 0,
+    progress: Progress | None = None,
+    trace: Trace | None = None,
+) -> Trained:
+    """Train one network for each initial weight (or generator) until its own stopping rule holds.
+
+    inputs: (example, patch, dim). `order` is the root seed of the example order (sgd). Never raises for a run that
+    diverges: that is an outcome.
+    """
+    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    params = init if isinstance(init, dict) else family.init(init)
+    params = {name: tensor.to(dtype) for name, tensor in params.items()}
+    objective = Objective(family, inputs.to(dtype), loss)
+    everyone = torch.arange(len(next(iter(params.values()))))
+    first = objective.at(params, everyone)
+    state = State.start(params, first, loss.reference(len(everyone)).to(dtype))
+    watch = None if progress is None else _watcher(progress, config.steps)
+    if config.method == "flow":
+        integrate(objective, state, first, config.error, config.tolerance, config.steps, config.time, watch, trace)
+    else:
+        descend(objective, state, config, order, watch)
+    recall = _recall(family, state.params, inputs.to(dtype), loss.labels)
+    gap = torch.where(state.failed, torch.nan, state.gap)
+    outcome = judge_outcome(state.done, gap, state.first_gap, recall)
+    return Trained(family, state.params, outcome, state.value, state.gap, state.right, state.evaluations, state.time)
+
+
+def _watcher(progress: Progress, steps: int) -> Callable[[State], None]:
+    def watch(state: State) -> None:
+        ended = state.done | state.failed
+        spent = state.evaluations.float() / steps
+        progress(float(torch.where(ended, 1.0, spent).mean()))
+
+    return watch
+
+
+def _recall(family: Family, params: Params, inputs: Tensor, labels: Tensor) -> Tensor:
+    """(seed, class) fraction of each class's examples that are right; classes without an example count as 1."""
+    right = (evaluate_logits(family, params, inputs).argmax(dim=-1) == labels).float()
+    classes = int(labels.max()) + 1
+    onehot = torch.nn.functional.one_hot(labels, classes).float()
+    counts = onehot.sum(dim=0)
+    return torch.where(counts > 0, right @ onehot / counts.clamp(min=1), 1.0)
