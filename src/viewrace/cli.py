@@ -31,7 +31,7 @@ def reproduce(
     scale: Annotated[str, typer.Option("--scale", metavar="SCALE", help="smoke, quick or full")] = "quick",
     views: Annotated[int, typer.Option("--views", metavar="M", help="views per class")] = 3,
     changes: Set = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="first root seed")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="first root seed")] = 11,
     out: Out = None,
     weights: Annotated[bool, typer.Option("--weights", help="keep the trained networks (safetensors)")] = False,
 ) -> None:

@@ -152,7 +152,7 @@ class Distill(_Model):
     average: Literal["logits", "probabilities"] = Field("logits", description="what a teacher of many averages")
     truncation: Positive | None = Field(None, description="azl: logits are cut here; none: temperature squared, as AZL")
     one_sided: bool = Field(True, description="azl: never push a logit down (AZL); false: push both ways")
-    members: int = Field(20, ge=1, description="networks in the teacher")
+    members: int = Field(50, ge=1, description="networks in the teacher")
     width: int = Field(16, ge=1, description="neurons per class of the student")
     init: Positive = Field(0.15, description="the student's sigma0, in units of rho")
     steps: int = Field(2000, ge=1, description="the most gradient evaluations allowed")

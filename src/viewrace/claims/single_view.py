@@ -31,7 +31,7 @@ __all__ = ["TOLERANCE", "SingleView", "measures"]
 TOLERANCE = 0.05
 """Distance from the law within which a coverage counts as the law's."""
 
-NETWORKS = {Scale.SMOKE: 20, Scale.QUICK: 50, Scale.FULL: 200}
+NETWORKS = {Scale.SMOKE: 20, Scale.QUICK: 80, Scale.FULL: 200}
 
 
 class SingleView(Claim):
@@ -42,7 +42,7 @@ class SingleView(Claim):
     protocol = (
         "Networks that differ in their init alone, all trained together to the preset's stopping rule. Coverage by margin at "
         f"0.1 and accuracy on fresh single-view examples, each within {TOLERANCE} of 1/M with its whole 95% interval. Every "
-        "network counts, whatever group it ended in. Networks per root seed: 20 (smoke), 50 (quick), 200 (full)."
+        "network counts, whatever group it ended in. Networks per root seed: 20 (smoke), 80 (quick), 200 (full)."
     )
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:

@@ -22,7 +22,8 @@ from viewrace.study.provenance import environment, now
 __all__ = ["ROOTS", "Study", "Watcher", "default_folder", "reproduce"]
 
 ROOTS = {Scale.SMOKE: 1, Scale.QUICK: 3, Scale.FULL: 5}
-"""How many root seeds a verdict rests on. The presets were chosen on root seed 0, which the default does not use."""
+"""How many root seeds a verdict rests on. The presets were chosen on root seed 0; 1 to 3 were seen while the protocols were
+written. The default starts beyond both."""
 
 
 class Watcher(Protocol):
@@ -70,7 +71,7 @@ def reproduce(
     scale: str | Scale = Scale.QUICK,
     views: int = 3,
     changes: dict[str, Any] | None = None,
-    seed: int = 1,
+    seed: int = 11,
     out: str | Path | None = None,
     keep_weights: bool = False,
     watcher: Watcher | None = None,
