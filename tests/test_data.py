@@ -206,6 +206,15 @@ def test_a_label_keeps_all_its_views_where_patches_are_few(source):
     assert int((free.amplitude > 0).sum() - (examples.amplitude > 0).sum()) == examples.dropped
 
 
+@pytest.mark.parametrize("source", SOURCES)
+def test_a_view_may_be_in_any_patch(source):
+    examples = distribution(source, examples=1200, patches=6, distractors=0.0).train()
+    own = examples.labels * 3
+    for view in range(3):
+        places = (examples.patch_feature == (own + view)[:, None]).nonzero()[:, 1]
+        assert all(within_binomial(count, 1200, 1 / 6) for count in torch.bincount(places, minlength=6).tolist())
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_single_view_examples_show_one_view_each_view_as_often(layout):
     examples = distribution(layout, test_examples=1200).test_single()

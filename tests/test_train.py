@@ -12,7 +12,7 @@ from scipy.integrate import solve_ivp
 from viewrace.config import Train
 from viewrace.data import Distribution
 from viewrace.measure import view_logits, winner
-from viewrace.nets import PatchNet, make_family
+from viewrace.nets import MLP, PatchNet, make_family
 from viewrace.train import HardLoss, Outcome, SoftLoss, Trace, train
 from viewrace.train.chebyshev import MOST_STAGES, scheme, stable_reach, stages_for
 from viewrace.train.objective import BLOCK_NUMBERS, Objective
@@ -100,6 +100,27 @@ def test_the_flow_is_that_of_a_general_integrator_and_as_close_as_asked_for(lear
     # Order two under an error per step of order three: 100 times the care, 100^(2/3) = 22 times the accuracy.
     assert errors[0] / errors[1] > 5
     assert 10 < errors[1] / errors[2] < 50
+
+
+def test_a_stiff_flow_is_followed_in_few_evaluations():
+    """Least squares by a linear network: the flow is known in closed form, at rates from 0.0006 to 8."""
+    chance = torch.Generator().manual_seed(2)
+    inputs = torch.randn(40, 1, 4, generator=chance, dtype=torch.float64) * torch.tensor([3.0, 1.0, 0.2, 0.03])
+    labels = torch.arange(40) % 3
+    family = MLP(classes=3, dim=4, patches=1, hidden=(), q=1, rho=1.0, init=1.0)
+    design = np.hstack([inputs[:, 0].numpy(), np.ones((40, 1))])
+    rates, modes = np.linalg.eigh(design.T @ design / 40)
+    assert rates.max() / rates.min() > 1000
+    best = np.linalg.lstsq(design, np.eye(3)[labels.numpy()], rcond=None)[0].T
+    start = {name: tensor.double() for name, tensor in family.init([chance]).items()}
+    from_best = np.hstack([start["weight_0"][0].numpy(), start["bias_0"][0].numpy()[:, None]]) - best
+    config = Train(time=300.0, error=0.01, tolerance=NEVER, steps=10_000, precision="float64")
+    trained = train(family, start, inputs, HardLoss(labels, "mse"), config)
+    end = best + from_best @ modes @ np.diag(np.exp(-rates * float(trained.time[0]))) @ modes.T
+    assert distance(trained.params["weight_0"][0], end[:, :4]) < 0.005
+    assert distance(trained.params["bias_0"][0], end[:, 4]) < 0.005
+    # Half of what Euler's method needs to be stable at all.
+    assert int(trained.evaluations[0]) < 0.5 * float(trained.time[0]) * rates.max() / 2
 
 
 def runge_kutta_chebyshev(direction, start, step: float, stages: int):
@@ -194,6 +215,13 @@ def test_an_epoch_of_tiny_steps_sees_every_example_once(learn, initial, descent)
     assert distance(moved[0] / rate, 3 * descent(initial(1)[0].numpy())) < 1e-5
 
 
+def test_every_epoch_has_an_order_of_its_own(learn):
+    at = [learn(1, method="sgd", batch=10, rate=1e-6, steps=steps, tolerance=NEVER).params["weight"] for steps in (1, 2, 4, 5, 7)]
+    first, second = at[1] - at[0], at[3] - at[2]
+    assert distance(first, second) > 0.01
+    assert distance(at[2] - at[0], at[4] - at[2]) < 1e-4
+
+
 def test_the_order_of_examples_comes_from_its_root_seed_alone(learn):
     first, again, other = (
         learn(method="sgd", batch=7, rate=1.0, steps=30, tolerance=NEVER, order=order).params["weight"] for order in (0, 0, 1)
@@ -212,6 +240,17 @@ def test_a_converged_seed_has_met_its_rule_and_stays_there(learn, tiny_examples,
     again = torch.nn.functional.cross_entropy(logits.flatten(0, 1), tiny_examples.labels.repeat(3), reduction="none")
     torch.testing.assert_close(again.view(3, -1).mean(dim=1), trained.loss)
     assert (logits.argmax(dim=-1) == tiny_examples.labels).all()
+
+
+@pytest.mark.parametrize("method", ["flow", "gd"])
+def test_a_low_loss_is_not_enough_while_an_example_is_wrong(learn, method):
+    early = learn(1, method=method, rate=1.0, tolerance=0.6, steps=22)
+    assert early.loss < 0.6
+    assert early.right < 1
+    assert early.outcomes["converged"] == 0
+    late = learn(1, method=method, rate=1.0, tolerance=0.6)
+    assert late.right == 1
+    assert late.outcomes["converged"] == 1
 
 
 def test_every_way_to_end_is_told_apart(sharp, family):
@@ -239,6 +278,12 @@ def test_every_way_to_end_is_told_apart(sharp, family):
     assert torch.equal(trained.params["weight"][3], weight[3])
     assert torch.isfinite(trained.loss[:4]).all()
     assert not torch.isfinite(trained.loss[4])
+
+
+def test_a_class_without_examples_is_not_dead(family, tiny_examples, seeds):
+    rows = tiny_examples.labels != 1
+    inputs, labels = tiny_examples.inputs[rows], tiny_examples.labels[rows]
+    assert train(family, seeds(2), inputs, HardLoss(labels), Train()).outcomes["converged"] == 2
 
 
 def test_a_tiny_init_and_few_steps_are_stuck_at_init(learn, initial):
@@ -325,13 +370,16 @@ def test_a_student_equal_to_its_teacher_is_done_at_once(learn, taught):
     assert torch.equal(student.params["weight"], teacher.params["weight"])
 
 
-def test_a_student_stops_at_the_fraction_of_a_blank_students_gap(learn, taught):
-    _, loss = taught
+@pytest.mark.parametrize("loudness", [0.2, 1.0])
+def test_a_student_stops_at_the_fraction_of_a_blank_students_gap(learn, taught, tiny_examples, loudness):
+    teacher, _ = taught
+    loss = SoftLoss(tiny_examples.labels, loudness * teacher.logits(tiny_examples.inputs.double()), 2.0, 1.0)
     blank = loss.reference(3)
-    students = learn(3, loss, tolerance=0.02)
+    students = learn(3, loss, tolerance=0.1)
     assert students.outcomes["converged"] == 3
-    assert (students.gap <= 0.02 * blank).all()
-    assert (learn(3, loss, tolerance=0.02, steps=int(students.evaluations.min()) // 2).gap > 0.02 * blank).all()
+    assert (students.gap <= 0.1 * blank).all()
+    shorter = learn(3, loss, tolerance=0.1, steps=int(students.evaluations.min()) // 2)
+    assert (shorter.gap > 0.1 * blank).all()
 
 
 def test_progress_only_goes_on(family, tiny_examples, seeds):

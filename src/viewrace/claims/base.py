@@ -10,8 +10,9 @@ import numpy as np
 import xarray as xr
 
 from viewrace.claims.lab import Lab
-from viewrace.claims.verdict import Verdict
+from viewrace.claims.verdict import Check, Verdict
 from viewrace.config import Settings
+from viewrace.measure import Estimate
 from viewrace.streams import Stream, numpy_generator
 from viewrace.train import Outcome
 
@@ -55,8 +56,15 @@ class Claim(ABC):
     def judge(self, data: xr.Dataset) -> Verdict:
         """Hold the measurements against the prediction; trains nothing. Needs the Dataset alone."""
 
-    def _verdict(self, data: xr.Dataset, checks: list, curves: dict[str, list[float]] | None = None) -> Verdict:  # type: ignore[type-arg]
-        return Verdict(self.id, self.statement, self.source, tuple(checks), outcome_flags(data), curves or {})
+    def _verdict(
+        self,
+        data: xr.Dataset,
+        checks: list[Check],
+        curves: dict[str, list[float]] | None = None,
+        measures: dict[str, Estimate] | None = None,
+    ) -> Verdict:
+        flags = outcome_flags(data)
+        return Verdict(self.id, self.statement, self.source, tuple(checks), flags, curves or {}, measures or {})
 
     @staticmethod
     def _generator(data: xr.Dataset) -> np.random.Generator:

@@ -14,6 +14,7 @@ from viewrace.claims.verdict import Verdict, within
 from viewrace.config import Settings
 from viewrace.measure import (
     MARGINS,
+    Estimate,
     bootstrap,
     coverage,
     dominance,
@@ -66,7 +67,7 @@ class SingleView(Claim):
             within("coverage by margin 0.1", law, by_margin, TOLERANCE),
             within("accuracy on single-view examples", law, by_context, TOLERANCE),
         ]
-        return self._verdict(data, checks)
+        return self._verdict(data, checks, measures=_summary(data, generator, roots))
 
 
 def measures(networks: Networks) -> dict[str, Any]:
@@ -89,6 +90,18 @@ def measures(networks: Networks) -> dict[str, Any]:
         "train_accuracy": ("seed", trained.right.numpy()),
         "evaluations": ("seed", trained.evaluations.numpy()),
     }
+
+
+def _summary(data: xr.Dataset, generator: np.random.Generator, roots: np.ndarray) -> dict[str, Estimate]:
+    """Every measure of single networks with its interval; seed diversity over classes, the others over networks."""
+    found = {"coverage, isolated": bootstrap(data["isolated"].values, generator, roots)}
+    for fraction in MARGINS:
+        values = data["margin"].sel(fraction=fraction).values
+        found[f"coverage, margin {fraction:g}"] = bootstrap(values, generator, roots)
+    for name in ("in_context", "dominance", "effective_rank", "surviving_views"):
+        found[name.replace("_", " ")] = bootstrap(data[name].values, generator, roots)
+    found["seed diversity"] = bootstrap(data["seed_diversity"].values, generator, unit="classes")
+    return found
 
 
 def _race_of_one(bench: Bench, lab: Lab) -> xr.Dataset:

@@ -72,7 +72,8 @@ def combine(checks: Sequence[Check]) -> Judgement:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim judged. The first check is the headline; `curves` holds arrays for what is a function of something."""
+    """A claim judged. The first check is the headline; `curves` holds arrays for what is a function of something,
+    `measures` what was measured beside the checks."""
 
     id: str
     statement: str
@@ -80,6 +81,7 @@ class Verdict:
     checks: tuple[Check, ...]
     flags: tuple[str, ...] = ()
     curves: dict[str, list[float]] = field(default_factory=dict)
+    measures: dict[str, Estimate] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -105,10 +107,21 @@ class Verdict:
             "seconds": round(self.seconds, 2),
             "checks": [asdict(check) for check in self.checks],
             "curves": self.curves,
+            "measures": {name: asdict(estimate) for name, estimate in self.measures.items()},
         }
 
     @classmethod
     def from_json(cls, tree: dict[str, Any]) -> Verdict:
         """The inverse of `to_json`."""
         checks = tuple(Check(**check) for check in tree["checks"])
-        return cls(tree["id"], tree["statement"], tree["source"], checks, tuple(tree["flags"]), tree["curves"], tree["seconds"])
+        measures = {name: Estimate(**estimate) for name, estimate in tree["measures"].items()}
+        return cls(
+            id=tree["id"],
+            statement=tree["statement"],
+            source=tree["source"],
+            checks=checks,
+            flags=tuple(tree["flags"]),
+            curves=tree["curves"],
+            measures=measures,
+            seconds=tree["seconds"],
+        )
