@@ -20,6 +20,9 @@ from viewrace.errors import ViewraceError
 __all__ = ["Data", "Distill", "Net", "SelfDistill", "Settings", "Train", "load", "parse_override", "settings"]
 
 
+LEAST_P = 0.001
+
+
 class _Model(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, allow_inf_nan=False)
 
@@ -68,8 +71,8 @@ class Data(_Model):
         _check_per_view("p", self.p if isinstance(self.p, tuple) else None, self.views)
         _check_per_view("strengths", self.strengths, self.views)
         for value in self.p if isinstance(self.p, tuple) else (self.p,):
-            if not 0 < value <= 1:
-                raise ValueError(f"p must lie in (0, 1], received {value:g}: give the chance that a view is active")
+            if not LEAST_P <= value <= 1:
+                raise ValueError(f"p must lie in [{LEAST_P:g}, 1], received {value:g}: give the chance that a view is active")
         if self.distractors > self.classes:
             raise ValueError(f"distractors must be at most classes = {self.classes}, received {self.distractors:g}")
         if self.source == "digits":
@@ -90,7 +93,10 @@ class Data(_Model):
         if self.dim != 64:
             raise ValueError(f"dim must be 64 with source = digits (8x8 pixels), received {self.dim}: set data.dim=64")
         if self.cosine_within or self.cosine_between:
-            raise ValueError("cosine_within and cosine_between belong to source = features: leave them at 0 with digits")
+            raise ValueError(
+                f"cosine_within and cosine_between must be 0 with source = digits, received {self.cosine_within:g} and "
+                f"{self.cosine_between:g}: leave them out"
+            )
 
     def _check_patches(self) -> None:
         expected = self.distractors / self.classes * (self.classes - 1) * self.views

@@ -60,5 +60,7 @@ def resolve(overrides: Mapping[str, Any] | None = None, views: int = 3) -> Setti
     chosen = dict(overrides or {})
     many, classes = chosen.get("data.views", views), chosen.get("data.classes", 10)
     fits = type(many) is int and many >= 1 and type(classes) is int and classes >= 2
-    source = "digits" if chosen.get("data.source") == "digits" and classes <= 10 else "features"
-    return settings(chosen, base=preset(many, classes, source) if fits else preset(source=source))
+    digits = chosen.get("data.source") == "digits" and not (fits and classes > 10)
+    source = "digits" if digits else "features"
+    base = preset(many, classes, source) if fits else preset(source=source)
+    return settings({"data.views": views} | chosen, base=base)

@@ -21,11 +21,9 @@ class Stream(IntEnum):
     TRAIN = 1
     TEST = 2
     TEST_SINGLE = 3
-    PROBES = 4
     ORDER = 5
     INIT = 6
     BOOTSTRAP = 7
-    CHECK = 8
 
 
 def _sequence(root: int, stream: Stream, indices: tuple[int, ...]) -> np.random.SeedSequence:

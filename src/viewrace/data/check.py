@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 
 from viewrace.data.distribution import Distribution
+from viewrace.errors import ViewraceError
 
 __all__ = ["DataReport", "check"]
 
@@ -38,12 +39,14 @@ def check(distribution: Distribution) -> DataReport:
     """Measure A1 (each view suffices alone), A2 (views nearly orthogonal), A3 (comparable norms) and the views shown."""
     config = distribution.config
     train = distribution.train()
-    shown = train.views_shown(threshold=config.weak_amplitude)
+    strength = torch.tensor(config.view_strength)
+    plain = train.own_amplitude / strength
+    shown = (plain > config.weak_amplitude).sum(dim=1)
     counts = torch.bincount(shown.clamp(min=1), minlength=config.views + 1)[1:]
     unit = torch.nn.functional.normalize(distribution.features.flatten(0, 1).double(), dim=1)
     cosine = (unit @ unit.T).fill_diagonal_(0.0).abs().max()
-    own = train.own_amplitude
-    norms = torch.stack([column[column > config.weak_amplitude].mean() for column in own.T])
+    active = plain > config.weak_amplitude
+    norms = torch.stack([own[on].mean() for own, on in zip(train.own_amplitude.T, active.T, strict=True) if on.any()])
     return DataReport(
         probe_accuracy=_probe(distribution),
         largest_cosine=float(cosine),
@@ -58,12 +61,16 @@ def _probe(distribution: Distribution) -> tuple[float, ...]:
     from sklearn.linear_model import LogisticRegression
 
     single = distribution.test_single()
-    view = single.own_amplitude.argmax(dim=1)
+    view = (single.own_amplitude / torch.tensor(distribution.config.view_strength)).argmax(dim=1)
     pooled = single.inputs.sum(dim=1)
     result = []
     for index in range(distribution.config.views):
         rows = (view == index).nonzero().squeeze(1)
         first, second = rows[::2], rows[1::2]
+        if len(single.labels[first].unique()) < 2 or not len(second):
+            raise ViewraceError(
+                f"check needs examples of two classes for each view, received data.test_examples = {len(single)}: raise it"
+            )
         probe = LogisticRegression(C=100.0, max_iter=1000).fit(pooled[first].numpy(), single.labels[first].numpy())
         result.append(float(probe.score(pooled[second].numpy(), single.labels[second].numpy())))
     return tuple(result)

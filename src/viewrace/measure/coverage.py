@@ -86,13 +86,14 @@ def strength(probes: Tensor) -> Tensor:
 def learned(probes: Tensor, fraction: float = 0.0) -> Tensor:
     """(seed, class, view) share of probes on which a view counts as learned: 0 or 1 where there is one probe a view.
 
-    `fraction` 0 is `isolated`; above 0, `margin` at that fraction. A logit that is not positive, or tied over all classes,
-    counts as not learned.
+    `fraction` 0 is `isolated`; above 0, `margin` at that fraction. A logit that is not positive, or tied with
+    another class's, counts as not learned.
     """
     label = torch.arange(probes.shape[1]).view(1, -1, 1, 1)
     own = _own(probes)
     strongest = strength(probes).amax(dim=2)[:, :, None, None]
-    right = (probes.argmax(dim=-1) == label) & (own > 0)
+    alone_on_top = (probes == probes.amax(dim=-1, keepdim=True)).sum(dim=-1) == 1
+    right = (probes.argmax(dim=-1) == label) & alone_on_top & (own > 0)
     return (right & (own >= fraction * strongest)).double().mean(dim=3)
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy import stats
 
 __all__ = ["LEVEL", "Estimate", "bootstrap", "bootstrap_difference"]
 
@@ -30,29 +31,44 @@ def bootstrap(
     """Mean of `values` (n,) with a percentile bootstrap interval over them.
 
     With `roots` (n,), the root seed of each value, they are resampled within their root (stratified), so that the interval
-    speaks of these data sets. Values that are not finite count as 0: nothing was learned there. A single value has the
-    widest interval there is, [0, 1].
+    speaks of these data sets; where a root has one value alone, over all of them together. The quantiles are widened for
+    small n (expanded percentile interval, Hesterberg 2015, section 5). Values that are not finite count as 0: nothing was
+    learned there. A single value has the widest interval there is, [0, 1].
     """
-    flat = np.nan_to_num(np.asarray(values, dtype=np.float64).ravel(), nan=0.0, posinf=0.0, neginf=0.0)
+    flat = _finite(values)
     groups = np.zeros(len(flat), dtype=int) if roots is None else np.asarray(roots).ravel()
+    if min(np.unique(groups, return_counts=True)[1], default=0) < 2:
+        groups = np.zeros(len(flat), dtype=int)
     strata = len(np.unique(groups))
     method = f"bootstrap over {unit}" + (f" within {strata} root seeds" if strata > 1 else "")
     if len(flat) < 2:
-        return Estimate(float(flat.mean()), 0.0, 1.0, len(flat), method)
+        return Estimate(float(flat.mean()) if len(flat) else 0.0, 0.0, 1.0, len(flat), method)
     means = _resampled_means(flat, groups, generator)
-    low, high = np.quantile(means, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(means, _levels(len(flat), strata))
     return Estimate(float(flat.mean()), float(low), float(high), len(flat), method)
 
 
 def bootstrap_difference(first: ArrayLike, second: ArrayLike, generator: np.random.Generator, unit: str = "networks") -> Estimate:
     """Mean of `first` minus mean of `second`, resampled independently; n is the smaller of the two counts."""
-    a, b = (np.nan_to_num(np.asarray(item, dtype=np.float64).ravel()) for item in (first, second))
+    a, b = _finite(first), _finite(second)
     value = float(a.mean() - b.mean())
     if min(len(a), len(b)) < 2:
         return Estimate(value, -1.0, 1.0, min(len(a), len(b)), f"bootstrap over {unit}")
     spread = _resampled_means(a, np.zeros(len(a)), generator) - _resampled_means(b, np.zeros(len(b)), generator)
-    low, high = np.quantile(spread, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = np.quantile(spread, _levels(min(len(a), len(b)), 1))
     return Estimate(value, float(low), float(high), min(len(a), len(b)), f"bootstrap over {unit}")
+
+
+def _finite(values: ArrayLike) -> NDArray[np.float64]:
+    return np.nan_to_num(np.asarray(values, dtype=np.float64).ravel(), nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def _levels(count: int, strata: int) -> tuple[float, float]:
+    """Quantiles to read off: those of a normal at which a t interval with count - strata degrees of freedom ends."""
+    free = max(count - strata, 1)
+    reach = np.sqrt(count / free) * stats.t.ppf((1 + LEVEL) / 2, free)
+    tail = float(stats.norm.cdf(-reach))
+    return tail, 1 - tail
 
 
 def _resampled_means(

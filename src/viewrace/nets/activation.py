@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 __all__ = ["power", "smoothed_relu", "smoothed_relu_parts"]
@@ -26,7 +27,8 @@ def smoothed_relu_parts(scaled: Tensor, q: int) -> tuple[Tensor, Tensor]:
     unit = scaled.clamp(0, 1)
     slope = power(unit, q - 1)
     value = (unit * slope).div_(q)
-    if scaled.numel() and scaled.detach().amax() > 1:
+    # "not <=" rather than ">": a NaN among the seeds must not take the linear part from the others
+    if scaled.numel() and not scaled.amax() <= 1:
         value += (scaled - 1).clamp_(min=0)
     return value, slope
 
@@ -34,6 +36,6 @@ def smoothed_relu_parts(scaled: Tensor, q: int) -> tuple[Tensor, Tensor]:
 def smoothed_relu(z: Tensor, q: int, rho: float) -> Tensor:
     """The smoothed ReLU itself, written for autograd and vmap: no branch on values, no operation in place."""
     if q == 1:
-        return z.clamp(min=0)
+        return torch.relu(z)
     scaled = z / rho
-    return rho * (power(scaled.clamp(0, 1), q) / q + (scaled - 1).clamp(min=0))
+    return rho * (power(scaled.clamp(0, 1), q) / q + torch.relu(scaled - 1))

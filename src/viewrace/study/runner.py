@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import xarray as xr
 
+import viewrace
 from viewrace.claims import CLAIMS, Claim, Lab, Scale, Verdict, find
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
@@ -88,7 +89,7 @@ def reproduce(
     settings = resolve(changes, views)
     chosen = _choose(claims, settings, watcher)
     roots = tuple(range(seed, seed + ROOTS[scale]))
-    identity = {"settings": settings.fingerprint(), "scale": str(scale), "roots": list(roots)}
+    identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "scale": str(scale), "roots": list(roots)}
     folder = Folder(out, identity) if out is not None else None
     work = {"units": 0.0, "total": 1.0}
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+import viewrace
 from viewrace.claims import Lab
 from viewrace.claims.single_view import measures
 from viewrace.config import Settings
@@ -42,7 +43,7 @@ def train_networks(
         raise ViewraceError(f"count must be at least 1, received {count}: give the number of networks")
     if seed < 0:
         raise ViewraceError(f"seed must be at least 0, received {seed}: give a root seed")
-    identity = {"settings": settings.fingerprint(), "count": count, "roots": [seed]}
+    identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "count": count, "roots": [seed]}
     folder = Folder(out, identity) if out is not None else None
     if folder is not None and folder.state(ENTRY) == "whole":
         return folder.read(ENTRY)

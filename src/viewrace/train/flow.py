@@ -23,14 +23,14 @@ __all__ = ["integrate"]
 
 SAFETY, SHRINK, GROW = 0.8, 0.2, 3.0
 RADIUS_MARGIN, RADIUS_MEMORY = 1.2, 0.9
-FIRST_STEP, LEAST_STEP = 1e-2, 1e-9
+FIRST_STEP, LEAST_STEP, TINY = 1e-2, 1e-9, 1e-30
 
 
 class _Flow:
     """Step control of every seed: step size, estimated spectral radius of the Hessian, gradient at the last point."""
 
-    def __init__(self, objective: Objective, state: State, first: Point, error: float):
-        self.objective, self.state, self.error = objective, state, error
+    def __init__(self, objective: Objective, state: State, first: Point, error: float, steps: int, time: float | None):
+        self.objective, self.state, self.error, self.steps, self.time = objective, state, error, steps, time
         self.gradient = {name: tensor.clone() for name, tensor in first.gradient.items()}
         count, dtype = len(first.value), first.value.dtype
         self.step = torch.full((count,), FIRST_STEP, dtype=dtype)
@@ -42,10 +42,14 @@ class _Flow:
 
     def advance(self, seeds: Tensor) -> Tensor:
         """Try one step of each seed, those with the same number of stages together. Returns the seeds that moved."""
-        reach = stable_reach(MOST_STAGES) / self.radius[seeds].clamp(min=1e-30)
-        self.step[seeds] = torch.minimum(self.step[seeds], reach)
-        wanted = (self.step * self.radius)[seeds].tolist()
-        stages = torch.tensor([_bucket(stages_for(value)) for value in wanted])
+        affordable = (self.steps - self.state.evaluations[seeds]).clamp(max=MOST_STAGES)
+        reach = torch.tensor([stable_reach(most) for most in affordable.tolist()]) / self.radius[seeds].clamp(min=1e-30)
+        step = torch.minimum(self.step[seeds], reach.to(self.step.dtype))
+        if self.time is not None:
+            step = torch.minimum(step, (self.time - self.state.time[seeds]).to(step.dtype))
+        self.step[seeds] = step
+        wanted = torch.tensor([_bucket(stages_for(value)) for value in (step * self.radius[seeds]).tolist()])
+        stages = torch.minimum(wanted, affordable)
         moved = [self._group(seeds[stages == count], int(count)) for count in stages.unique()]
         return torch.cat(moved)
 
@@ -95,7 +99,7 @@ class _Flow:
         for name, first in start.items():
             estimate = 0.8 * (first - end[name]) - 0.4 * _like(step, first) * (slope[name] + new_slope[name])
             allowed = self.error * (_rows(end[name]) + self.floor[name][seeds, None])
-            worst = torch.maximum(worst, (_rows(estimate) / allowed).amax(dim=1))
+            worst = torch.maximum(worst, (_rows(estimate) / allowed.clamp(min=TINY)).amax(dim=1))
         return torch.nan_to_num(worst, nan=math.inf)
 
 
@@ -135,10 +139,10 @@ def integrate(
 ) -> None:
     """Run every seed to its stopping rule; `state` is changed in place, `watch` is called after each round.
 
-    A seed also stops once its time on the flow has reached `time`, at the first step that ends there or beyond.
+    A seed also stops once its time on the flow has reached `time`.
     """
-    flow = _Flow(objective, state, first, error)
-    while len(active := state.settle(objective.hard, tolerance, steps, time)):
+    flow = _Flow(objective, state, first, error, steps, time)
+    while len(active := state.settle(objective.hard, tolerance, steps, time, least=2)):
         moved = flow.advance(active)
         if trace is not None and (moved == 0).any():
             trace.add(objective.family, state.params, float(state.time[0]), int(state.evaluations[0]), float(state.value[0]))

@@ -108,7 +108,7 @@ def train(
 def _watcher(progress: Progress, steps: int) -> Callable[[State], None]:
     def watch(state: State) -> None:
         ended = state.done | state.failed
-        spent = state.evaluations.float() / steps
+        spent = (state.evaluations.float() / steps).clamp(max=1.0)
         progress(float(torch.where(ended, 1.0, spent).mean()))
 
     return watch

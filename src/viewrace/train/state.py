@@ -52,16 +52,16 @@ class State:
             self.params[name][seeds] = tensor
         self.value[seeds], self.gap[seeds], self.right[seeds] = point.value[rows], point.gap[rows], point.right[rows]
 
-    def settle(self, hard: bool, tolerance: float, steps: int, time: float | None = None) -> Tensor:
+    def settle(self, hard: bool, tolerance: float, steps: int, time: float | None = None, least: int = 1) -> Tensor:
         """Apply the stopping rule and return the seeds that go on.
 
         The gap must be at most the tolerance times its reference, and with hard labels every example right; where a time
         is set, a seed that reaches it on the gradient flow is done too. A value that is not finite ends a seed as failed,
-        and the last evaluation ends it as out of steps.
+        and one with fewer than `least` evaluations left is out of steps.
         """
         met = self.gap <= tolerance * self.reference
         self.done |= met & (self.right >= 1) if hard else met
         if time is not None:
-            self.done |= self.time >= time
+            self.done |= self.time >= time * (1 - 1e-6)
         self.failed |= ~torch.isfinite(self.value)
-        return (~self.done & ~self.failed & (self.evaluations < steps)).nonzero().squeeze(1)
+        return (~self.done & ~self.failed & (self.evaluations + least <= steps)).nonzero().squeeze(1)
