@@ -6,7 +6,7 @@ from pathlib import Path
 
 import xarray as xr
 
-from viewrace.report.style import COLOURS, INK, band, figure, look
+from viewrace.report.style import COLOURS, INK, VIEW_COLOURS, band, figure, look
 
 
 def line(curves: dict[str, list[float]], name: str) -> tuple[list[float], list[float], list[float]]:
@@ -23,8 +23,15 @@ def main(results: Path, target: Path) -> None:
         winner = int(single["race_winner"].values[label])
         for view in range(film.shape[2]):
             wins = view == winner
-            race.plot(single["race_time"], film[:, label, view], linewidth=2.2 if wins else 1.3, label=f"view {view + 1}")
-        race.set(xscale="log", yscale="log", xlabel="time", title="One network learns one view")
+            style = {"linewidth": 2.2 if wins else 1.3, "color": VIEW_COLOURS[view], "label": f"view {view + 1}"}
+            race.plot(single["race_time"], film[:, label, view], **style)
+        race.set(
+            xscale="log",
+            yscale="log",
+            xlabel="time on the gradient flow",
+            ylabel=r"$\max_r \langle w_r, v\rangle / \rho$",
+            title="One network learns one view",
+        )
         race.set_xlim(single["race_time"].values[-1] / 1e3, None)
         race.set_ylim(5e-3, None)
         race.legend(loc="upper left")
@@ -45,7 +52,7 @@ def main(results: Path, target: Path) -> None:
         heirs.plot(curves["generation"], curves["predicted"], color=INK, linestyle="--", label=r"law $1-(1-1/M)^{g+1}$")
         for protocol in ("cold", "warm"):
             band(heirs, curves["generation"], line(curves, f"margin_{protocol}"), COLOURS[protocol], protocol)
-        heirs.set(xlabel="generation", xticks=curves["generation"], title="So does its own kind, partly")
+        heirs.set(xlabel="generation", xticks=curves["generation"], title="Self-distillation gains some")
         for ax in (ensemble, student, heirs):
             ax.set_ylim(0, 1.04)
             ax.legend(loc="lower right")

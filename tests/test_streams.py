@@ -39,9 +39,8 @@ def test_near_names_have_nothing_in_common(draw):
 
 
 def test_streams_are_never_renumbered():
-    numbers = {stream.name: int(stream) for stream in Stream}
-    expected = ["FEATURES", "TRAIN", "TEST", "TEST_SINGLE", "PROBES", "ORDER", "INIT", "BOOTSTRAP", "CHECK"]
-    assert {name: numbers[name] for name in expected} == {name: index for index, name in enumerate(expected)}
+    expected = {"FEATURES": 0, "TRAIN": 1, "TEST": 2, "TEST_SINGLE": 3, "ORDER": 5, "INIT": 6, "BOOTSTRAP": 7}
+    assert {stream.name: int(stream) for stream in Stream} == expected
 
 
 @pytest.mark.parametrize("family", ["patch", "mlp"])

@@ -11,6 +11,8 @@ from viewrace.errors import ViewraceError
 
 __all__ = ["DataReport", "check"]
 
+ROUNDING = 1e-4
+
 
 @dataclass(frozen=True)
 class DataReport:
@@ -41,11 +43,10 @@ def check(distribution: Distribution) -> DataReport:
     train = distribution.train()
     strength = torch.tensor(config.view_strength)
     plain = train.own_amplitude / strength
-    shown = (plain > config.weak_amplitude).sum(dim=1)
-    counts = torch.bincount(shown.clamp(min=1), minlength=config.views + 1)[1:]
+    active = plain > config.weak_amplitude * (1 + ROUNDING)
+    counts = torch.bincount(active.sum(dim=1).clamp(min=1), minlength=config.views + 1)[1:]
     unit = torch.nn.functional.normalize(distribution.features.flatten(0, 1).double(), dim=1)
     cosine = (unit @ unit.T).fill_diagonal_(0.0).abs().max()
-    active = plain > config.weak_amplitude
     norms = torch.stack([own[on].mean() for own, on in zip(train.own_amplitude.T, active.T, strict=True) if on.any()])
     return DataReport(
         probe_accuracy=_probe(distribution),

@@ -38,7 +38,7 @@ def _distribution(data: xr.Dataset, curves: Curves) -> Figure:
         spread.hist(flat, bins=bins, color=COLOURS[name], alpha=0.75, label=f"{LABELS[name]}, mean {flat.mean():.3f}")
     spread.axvline(1 / views, color=INK, linestyle="--", linewidth=1.2, label=f"law: 1/M = {1 / views:.3f}")
     spread.set(xlabel="coverage of one network", ylabel="networks", xlim=(0, 1), title="What single networks know")
-    spread.legend(loc="upper right")
+    spread.legend(loc="center right")
     _lottery(lottery, data, views)
     return made
 
@@ -72,7 +72,8 @@ def _race(data: xr.Dataset, curves: Curves) -> Figure:
                 label=f"view {view + 1}" + (" wins" if wins else ""),
             )
         ax.set(xscale="log", yscale="log", xlabel="time on the gradient flow", title=f"The race in class {label}")
-        ax.set_ylim(max(1e-3, film[film > 0].min() / 2), film.max() * 1.6)
+        positive = film[:, label][film[:, label] > 0]
+        ax.set_ylim(max(3e-3, positive.min() / 1.5), positive.max() * 1.6)
         ax.set_xlim(max(time[0], time[-1] / 3e3), time[-1] * 1.1)
         ax.legend(loc="upper left")
     axes[0][0].set_ylabel(r"$\max_r \langle w_r, v\rangle / \rho$")

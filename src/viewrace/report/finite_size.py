@@ -45,7 +45,8 @@ def finite_size_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
             ax.minorticks_off()
     for ax in list(grid.flat)[len(axes_names) :]:
         ax.set_visible(False)
-    grid[0][0].legend(loc="upper right")
+    both = next((i for i, name in enumerate(axes_names) if f"{name}@rho=1" in curves), 0)
+    list(grid.flat)[both].legend(loc="upper right", fontsize=7.5)
     for row in grid:
         row[0].set_ylabel("coverage of one network")
     return made

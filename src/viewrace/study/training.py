@@ -13,6 +13,7 @@ import viewrace
 from viewrace.claims import Lab
 from viewrace.claims.single_view import measures
 from viewrace.config import Settings
+from viewrace.data import Distribution, check
 from viewrace.errors import ViewraceError
 from viewrace.measure import Estimate, bootstrap, in_context_accuracy, margin, union
 from viewrace.streams import Stream, numpy_generator
@@ -24,6 +25,13 @@ from viewrace.train import Outcome
 __all__ = ["ENTRY", "summary", "train_networks"]
 
 ENTRY = "networks"
+ASSUMPTIONS = {
+    "check_probe_accuracy": "data: A1, linear probe on each view alone",
+    "check_largest_cosine": "data: A2, largest cosine between views",
+    "check_norm_ratio": "data: A3, largest over smallest norm",
+    "check_views_shown": "data: fraction showing 1, 2, .. views",
+    "check_dropped": "data: distractors without a patch, per example",
+}
 
 
 def train_networks(
@@ -61,7 +69,7 @@ def train_networks(
     data["ensemble_margin"] = margin(average.probes)[0]
     data["ensemble_in_context"] = in_context_accuracy(average.single, average.labels)[0]
     data["ensemble_union"] = union(networks.views.probes)
-    data = data.assign_attrs(_attributes(settings, seed, started))
+    data = data.assign_attrs(_attributes(settings, seed, started) | _assumptions(lab.bench(seed).distribution))
     if folder is not None:
         folder.write(ENTRY, data, {"count": count})
         write_text(folder.path / "settings.yaml", settings.to_yaml())
@@ -74,11 +82,20 @@ def _attributes(settings: Settings, seed: int, started: str) -> dict[str, Any]:
     return plain | {f"env_{name}": value for name, value in environment().items()}
 
 
+def _assumptions(distribution: Distribution) -> dict[str, Any]:
+    report = check(distribution)
+    return {
+        "check_probe_accuracy": list(report.probe_accuracy),
+        "check_largest_cosine": report.largest_cosine,
+        "check_norm_ratio": report.norm_ratio,
+        "check_views_shown": list(report.views_shown),
+        "check_dropped": report.dropped,
+    }
+
+
 def summary(data: xr.Dataset) -> dict[str, Estimate | float | str]:
     """What a Dataset of trained networks says, one line a measure, with intervals over networks."""
-    generator = numpy_generator(
-        int(data.attrs["roots"][0] if np.ndim(data.attrs["roots"]) else data.attrs["roots"]), Stream.BOOTSTRAP
-    )
+    generator = numpy_generator(int(np.atleast_1d(data.attrs["roots"])[0]), Stream.BOOTSTRAP)
     lines: dict[str, Estimate | float | str] = {"coverage, isolated": bootstrap(data["isolated"], generator)}
     for fraction in data["fraction"].values:
         lines[f"coverage, margin {fraction:g}"] = bootstrap(data["margin"].sel(fraction=fraction), generator)
@@ -89,6 +106,11 @@ def summary(data: xr.Dataset) -> dict[str, Estimate | float | str]:
     lines["ensemble of all, margin 0.1"] = float(data["ensemble_margin"])
     lines["ensemble of all, single-view accuracy"] = float(data["ensemble_in_context"])
     lines["union of all, margin 0.1"] = float(data["ensemble_union"])
+    lines |= {label: _numbers(data.attrs[name]) for name, label in ASSUMPTIONS.items()}
     counts = {group.label: int((data["outcome"].values == int(group)).sum()) for group in Outcome}
     lines["seeds"] = ", ".join(f"{count} {label}" for label, count in counts.items() if count)
     return lines
+
+
+def _numbers(value: Any) -> str:
+    return ", ".join(f"{number:.3f}" for number in np.atleast_1d(value))
