@@ -159,7 +159,12 @@ def test_train_measures_and_show_reads_it_back(tmp_path):
 def test_ctrl_c_says_how_to_go_on_and_the_next_run_goes_on(tmp_path):
     arguments = ["reproduce", "--claims", "ensemble,distillation", "--scale", "smoke", "--out", "out"]
     run = subprocess.Popen(
-        [sys.executable, "-m", "viewrace", *arguments], cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        [sys.executable, "-m", "viewrace", *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # a background shell leaves it ignored
     )
     for _ in range(600):
         if (tmp_path / "out" / "ensemble.nc").exists():

@@ -14,7 +14,7 @@ from viewrace.claims.lab import Bench, Lab, Networks, Role
 from viewrace.claims.verdict import Verdict, at_least, at_most
 from viewrace.config import Settings
 from viewrace.measure import Estimate, bootstrap, bootstrap_difference, in_context_accuracy, margin
-from viewrace.train import SoftLoss
+from viewrace.train import SoftLoss, averaged
 
 __all__ = ["Distillation"]
 
@@ -75,7 +75,7 @@ def _one_root(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
     distill = bench.settings.distill
     teachers = lab.members(bench, distill.members)
     logits = teachers.trained.logits(bench.examples.inputs)
-    soft = _average(logits, distill.average)
+    soft = averaged(logits, distill.average)
     teacher = teachers.views.average()
     columns: dict[str, Any] = {
         "margin_teacher": margin(teacher.probes)[0],
@@ -88,13 +88,6 @@ def _one_root(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
     columns |= _temperatures(lab, bench, soft, scale, students)
     columns |= _widths(lab, bench, soft, scale)
     return xr.Dataset(columns)
-
-
-def _average(logits: Tensor, rule: str) -> Tensor:
-    """(1, example, class) what the teacher says: averaged logits, or the log of averaged probabilities."""
-    if rule == "logits":
-        return logits.mean(dim=0, keepdim=True)
-    return logits.softmax(dim=-1).mean(dim=0, keepdim=True).clamp(min=1e-30).log()
 
 
 def _students(

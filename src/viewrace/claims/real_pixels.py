@@ -14,7 +14,7 @@ from viewrace.claims.verdict import Check, Verdict, at_least, at_most
 from viewrace.config import Settings
 from viewrace.measure import Estimate, bootstrap, bootstrap_difference, dominance, in_context_accuracy, margin
 from viewrace.presets import DIGITS_RELU, preset
-from viewrace.train import SoftLoss
+from viewrace.train import SoftLoss, averaged
 
 __all__ = ["RealPixels"]
 
@@ -87,7 +87,8 @@ def _relu(base: Settings) -> Settings:
 def _one(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
     networks = lab.members(bench, MEMBERS * REPEATS[scale])
     data = ensembles(networks, SIZES)
-    soft = networks.trained.take(slice(0, MEMBERS)).logits(bench.examples.inputs).mean(dim=0, keepdim=True)
+    logits = networks.trained.take(slice(0, MEMBERS)).logits(bench.examples.inputs)
+    soft = averaged(logits, bench.settings.distill.average)
     student = _student(lab, bench, soft, STUDENTS[scale])
     columns: dict[str, Any] = {
         "margin_student": ("student", margin(student.views.probes)),

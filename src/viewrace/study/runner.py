@@ -89,8 +89,7 @@ def reproduce(
     settings = resolve(changes, views)
     chosen = _choose(claims, settings, watcher)
     roots = tuple(range(seed, seed + ROOTS[scale]))
-    identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "scale": str(scale), "roots": list(roots)}
-    folder = Folder(out, identity) if out is not None else None
+    folder = Folder(out, _identity(settings, scale, roots)) if out is not None else None
     work = {"units": 0.0, "total": 1.0}
 
     def progress(units: float) -> None:
@@ -109,6 +108,11 @@ def reproduce(
         folder.finish(keep_weights)
         _write_verdicts(folder)
     return Study(settings, scale, roots, tuple(verdicts), data, folder.path if folder else None)
+
+
+def _identity(settings: Settings, scale: Scale, roots: tuple[int, ...]) -> dict[str, Any]:
+    version = {"viewrace": viewrace.__version__}
+    return version | {"settings": settings.fingerprint(), "scale": str(scale), "roots": list(roots)}
 
 
 def _scale(name: str | Scale) -> Scale:

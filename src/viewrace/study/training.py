@@ -11,6 +11,7 @@ import xarray as xr
 
 import viewrace
 from viewrace.claims import Lab
+from viewrace.claims.lab import Networks
 from viewrace.claims.single_view import measures
 from viewrace.config import Settings
 from viewrace.data import Distribution, check
@@ -64,11 +65,7 @@ def train_networks(
 
     lab = Lab(settings, [seed], tell, folder)
     networks = lab.members(lab.bench(seed), count)
-    average = networks.views.average()
-    data = xr.Dataset(measures(networks))
-    data["ensemble_margin"] = margin(average.probes)[0]
-    data["ensemble_in_context"] = in_context_accuracy(average.single, average.labels)[0]
-    data["ensemble_union"] = union(networks.views.probes)
+    data = _measured(networks)
     data = data.assign_attrs(_attributes(settings, seed, started) | _assumptions(lab.bench(seed).distribution))
     if folder is not None:
         folder.write(ENTRY, data, {"count": count})
@@ -80,6 +77,15 @@ def train_networks(
 def _attributes(settings: Settings, seed: int, started: str) -> dict[str, Any]:
     plain = {"settings": settings.to_yaml(), "roots": [seed], "started": started, "ended": now()}
     return plain | {f"env_{name}": value for name, value in environment().items()}
+
+
+def _measured(networks: Networks) -> xr.Dataset:
+    average = networks.views.average()
+    data = xr.Dataset(measures(networks))
+    data["ensemble_margin"] = margin(average.probes)[0]
+    data["ensemble_in_context"] = in_context_accuracy(average.single, average.labels)[0]
+    data["ensemble_union"] = union(networks.views.probes)
+    return data
 
 
 def _assumptions(distribution: Distribution) -> dict[str, Any]:

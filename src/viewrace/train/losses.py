@@ -10,7 +10,7 @@ from torch import Tensor
 
 from viewrace.config import Distill
 
-__all__ = ["Evaluation", "HardLoss", "Loss", "SoftLoss"]
+__all__ = ["Evaluation", "HardLoss", "Loss", "SoftLoss", "averaged"]
 
 
 class Evaluation(NamedTuple):
@@ -131,6 +131,16 @@ class SoftLoss(Loss):
         gap = -update.clamp(max=0).sum(dim=-1).mean(dim=1)
         update = update.clamp(max=0) if self.one_sided else update * (logits < cut)
         return torch.ones_like(alpha), alpha, update, gap
+
+
+def averaged(logits: Tensor, rule: str) -> Tensor:
+    """(1, example, class) what a teacher of many says, from its members' (seed, example, class) logits.
+
+    `logits` averages logits (AZL); `probabilities` averages probabilities, and returns their logarithm.
+    """
+    if rule == "logits":
+        return logits.mean(dim=0, keepdim=True)
+    return logits.softmax(dim=-1).mean(dim=0, keepdim=True).clamp(min=1e-30).log()
 
 
 def _pick(per_seed: Tensor, seeds: Tensor) -> Tensor:
