@@ -11,8 +11,11 @@ medians over the turns and their spread are printed, never a bound.
 from __future__ import annotations
 
 import argparse
+import os
 import statistics
 import time
+
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as the command line does, before torch is imported
 
 import torch
 from torch import Tensor

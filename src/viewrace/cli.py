@@ -25,11 +25,26 @@ Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", hel
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="results folder")]
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        import viewrace
+
+        console.print(f"viewrace {viewrace.__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version")] = False,
+) -> None:
+    pass
+
+
 @app.command()
 def reproduce(
     claims: Annotated[str | None, typer.Option("--claims", metavar="ID,..", help="which claims; default all")] = None,
     scale: Annotated[str, typer.Option("--scale", metavar="SCALE", help="smoke, quick or full")] = "quick",
-    views: Annotated[int, typer.Option("--views", metavar="M", help="views per class")] = 3,
+    views: Annotated[int | None, typer.Option("--views", metavar="M", help="views per class; default 3")] = None,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="first root seed")] = 11,
     out: Out = None,
@@ -45,7 +60,7 @@ def reproduce(
     ids = None if claims is None else [name.strip() for name in claims.split(",") if name.strip()]
     if out is None:
         known = scale if scale in list(Scale) else Scale.QUICK
-        out = study.default_folder(Scale(known), resolve(asked, views), seed)
+        out = study.default_folder(Scale(known), resolve(asked, study.agreed_views(views, asked)), seed)
     with _going_on(out), Screen(console) as screen:
         result = study.reproduce(ids, scale, views, asked, seed, out, weights, screen)
         _write_report(out)
@@ -150,10 +165,21 @@ class _going_on:
 
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit status 2, never a traceback."""
+    # threads that spin while they wait make small operations a hundred times slower where another process wants a core;
+    # read when torch is first imported, which is later
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except ViewraceError as error:
         print(f"viewrace: {error}", file=sys.stderr)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(130)
+    except Exception as error:  # the parser's own errors share no public base class
+        if not hasattr(error, "format_message"):
+            raise
+        message = " ".join(error.format_message().split())
+        print(f"viewrace: {message.rstrip('.')}; see viewrace --help" if message else "", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

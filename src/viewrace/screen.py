@@ -88,10 +88,19 @@ def verdict_table(verdicts: Iterable[Mapping[str, Any]], every_check: bool = Fal
     for verdict in verdicts:
         table.add_row(verdict["id"], *_cells(verdict), f"{verdict['seconds']:.0f}", style="bold" if every_check else None)
         for check in verdict["checks"] if every_check else ():
-            table.add_row(f"  {check['name']}", *_cells(check), "")
+            table.add_row(f"  {check['name']} [dim]({check['rule']})[/dim]", *_cells(check), "")
+        for check in () if every_check else _reasons(verdict):
+            table.add_row(f"  {check['name']} [dim]({check['rule']})[/dim]", *_cells(check), "")
         for flag in verdict["flags"]:
             table.add_row(f"  [dim]{flag}[/dim]")
     return table
+
+
+def _reasons(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The checks below the headline that made a claim's verdict what it is, where it is not supported."""
+    if verdict["verdict"] == "supported":
+        return []
+    return [check for check in verdict["checks"][1:] if check["verdict"] == verdict["verdict"]]
 
 
 def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:

@@ -57,7 +57,7 @@ class Distillation(Claim):
 
     def judge(self, data: xr.Dataset) -> Verdict:
         generator = self._generator(data)
-        checks = [at_least(f"student / teacher, {label}", KEPT, _ratio(data, name, generator)) for name, label in _NAMES]
+        checks = [at_least(f"student / teacher, {label}", KEPT, _ratio(data, name, generator), law=1.0) for name, label in _NAMES]
         gain = bootstrap_difference(data["margin_student"], data["margin_baseline"], generator, unit="students")
         checks.append(at_least("student minus hard-label student", LEAST_EFFECT, gain, clear_of=0.0))
         one_view = bootstrap_difference(data["margin_one_view"], data["margin_baseline"], generator, unit="students")

@@ -55,12 +55,13 @@ class SelfDistillation(Claim):
     def judge(self, data: xr.Dataset) -> Verdict:
         generator, views = self._generator(data), int(data.attrs["views"])
         law = float(theory.self_distilled_coverage(views, 1))
+        gained = law - theory.single_coverage(views)
         checks: list[Check] = []
         for protocol in PROTOCOLS:
             for name, label in (("margin", "margin 0.1"), ("in_context", "single-view accuracy")):
                 chain = data[name].sel(protocol=protocol)
                 gain = _estimate(chain.sel(generation=1) - chain.sel(generation=0), generator)
-                checks.append(at_least(f"{protocol}, gain of one round, {label}", GAIN, gain, clear_of=0.0))
+                checks.append(at_least(f"{protocol}, gain of one round, {label}", GAIN, gain, clear_of=0.0, law=gained))
         for protocol in PROTOCOLS:
             chain = data["margin"].sel(protocol=protocol)
             first = chain.sel(generation=1)

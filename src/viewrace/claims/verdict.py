@@ -41,15 +41,16 @@ def within(name: str, predicted: float, estimate: Estimate, tolerance: float) ->
     return _check(name, predicted, estimate, rule, _judge(inside, outside))
 
 
-def at_least(name: str, bound: float, estimate: Estimate, clear_of: float | None = None) -> Check:
+def at_least(name: str, bound: float, estimate: Estimate, clear_of: float | None = None, law: float | None = None) -> Check:
     """Supported where the estimate is at least `bound` and the whole interval above `clear_of` (default: the bound).
 
-    Refuted where the whole interval is below the bound, or the estimate is and `clear_of` is not cleared.
+    Refuted where the whole interval is below the bound. `law` is what theory predicts, where it says more than the bound.
     """
     floor = bound if clear_of is None else clear_of
     inside = estimate.value >= bound and estimate.low >= floor and (clear_of is None or estimate.low > floor)
-    rule = f"at least {bound:g}" + ("" if clear_of is None else f", interval clear of {clear_of:g}")
-    return _check(name, bound, estimate, rule, _judge(inside, estimate.high < bound))
+    rule = f"at least {bound:g}" + ("" if clear_of is None else f" and the interval above {clear_of:g}")
+    predicted = bound if law is None else law
+    return _check(name, predicted, estimate, rule, _judge(inside, estimate.high < bound))
 
 
 def at_most(name: str, bound: float, estimate: Estimate) -> Check:

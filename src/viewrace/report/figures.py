@@ -32,12 +32,14 @@ def _distribution(data: xr.Dataset, curves: Curves) -> Figure:
     views = data.sizes["view"]
     made, axes = figure(columns=2, width=4.6)
     spread, lottery = axes[0]
-    bins = np.linspace(0, 1, 41)
+    bins = np.linspace(0, 1, 61)
     for name, values in (("margin", data["margin"].isel(fraction=0)), ("in_context", data["in_context"])):
         flat = values.values.ravel()
         spread.hist(flat, bins=bins, color=COLOURS[name], alpha=0.75, label=f"{LABELS[name]}, mean {flat.mean():.3f}")
     spread.axvline(1 / views, color=INK, linestyle="--", linewidth=1.2, label=f"law: 1/M = {1 / views:.3f}")
-    spread.set(xlabel="coverage of one network", ylabel="networks", xlim=(0, 1), title="What single networks know")
+    spread.set(
+        xlabel="coverage of one network", ylabel="networks", xlim=(0, min(1.0, 2.4 / views)), title="What single networks know"
+    )
     spread.legend(loc="center right")
     _lottery(lottery, data, views)
     return made
@@ -52,6 +54,7 @@ def _lottery(axes: Any, data: xr.Dataset, views: int) -> None:
     axes.imshow(winners + 1, aspect="auto", cmap=ListedColormap(colours), vmin=0, vmax=views, interpolation="nearest")
     axes.set(xlabel="class", ylabel="network (seed)", title="Which view won")
     axes.set_xticks(range(winners.shape[1]))
+    axes.yaxis.get_major_locator().set_params(integer=True)
     axes.grid(visible=False)
     patches = [Patch(color=colours[view + 1], label=f"view {view + 1}") for view in range(views)]
     axes.legend(handles=patches, loc="center left", bbox_to_anchor=(1.0, 0.5))
@@ -140,8 +143,8 @@ def _distillation(data: xr.Dataset, curves: Curves) -> Figure:
     heat.set(xscale="log", xlabel="temperature", title="Distillation against temperature")
     heat.set_xticks(curves["tau"], [f"{tau:g}" for tau in curves["tau"]])
     heat.minorticks_off()
-    width.set(xlabel="neurons per class", xticks=curves["width"], title="Too narrow a student")
-    heat.legend(loc="lower right")
+    width.set(xlabel="neurons per class", xticks=curves["width"], title="Distillation against width")
+    made.legend(*heat.get_legend_handles_labels(), loc="outside lower center", ncols=3)
     return made
 
 

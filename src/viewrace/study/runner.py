@@ -20,7 +20,7 @@ from viewrace.study.files import write_text
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
 
-__all__ = ["ROOTS", "Study", "Watcher", "default_folder", "reproduce"]
+__all__ = ["ROOTS", "Study", "Watcher", "agreed_views", "default_folder", "reproduce"]
 
 ROOTS = {Scale.SMOKE: 1, Scale.QUICK: 3, Scale.FULL: 5}
 """How many root seeds a verdict rests on. The presets were chosen on root seed 0; 1 to 3 were seen while the protocols were
@@ -70,14 +70,14 @@ def default_folder(scale: Scale, settings: Settings, seed: int) -> Path:
 def reproduce(
     claims: Iterable[str] | None = None,
     scale: str | Scale = Scale.QUICK,
-    views: int = 3,
+    views: int | None = None,
     changes: dict[str, Any] | None = None,
     seed: int = 11,
     out: str | Path | None = None,
     keep_weights: bool = False,
     watcher: Watcher | None = None,
 ) -> Study:
-    """Run claims on the preset for `views`, with `changes` (dotted settings) on top, and judge them.
+    """Run claims on the preset for `views` (default 3), with `changes` (dotted settings) on top, and judge them.
 
     claims: ids, default all that apply. seed: the first root seed; a verdict rests on 1, 3 or 5 in a row by scale. out: a
     folder to write to and to resume from; None writes nothing. Raises ViewraceError for bad input, before any compute.
@@ -86,7 +86,9 @@ def reproduce(
     scale = _scale(scale)
     if seed < 0:
         raise ViewraceError(f"seed must be at least 0, received {seed}: give a root seed")
-    settings = resolve(changes, views)
+    if scale is Scale.SMOKE:
+        watcher.notes("scale smoke is for trying things out: too few networks to judge by, use quick or full for that")
+    settings = resolve(changes, agreed_views(views, changes))
     chosen = _choose(claims, settings, watcher)
     roots = tuple(range(seed, seed + ROOTS[scale]))
     folder = Folder(out, _identity(settings, scale, roots)) if out is not None else None
@@ -108,6 +110,14 @@ def reproduce(
         folder.finish(keep_weights)
         _write_verdicts(folder)
     return Study(settings, scale, roots, tuple(verdicts), data, folder.path if folder else None)
+
+
+def agreed_views(views: int | None, changes: dict[str, Any] | None) -> int:
+    """Views per class, asked for by `views` or by the setting data.views, default 3; both must agree."""
+    asked = (changes or {}).get("data.views", views)
+    if views is not None and asked != views:
+        raise ViewraceError(f"views was given twice, received {views} and data.views = {asked}: give one of them")
+    return 3 if views is None else views
 
 
 def _identity(settings: Settings, scale: Scale, roots: tuple[int, ...]) -> dict[str, Any]:

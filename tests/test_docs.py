@@ -1,0 +1,47 @@
+"""The pages say what the code does."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+import yaml
+
+import viewrace
+from viewrace.claims import CLAIMS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_the_settings_page_is_made_from_the_models():
+    path = ROOT / "docs" / "make_settings.py"
+    spec = importlib.util.spec_from_file_location("make_settings", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    assert module.TARGET.read_text(encoding="utf-8") == module.page(), "run python docs/make_settings.py"
+
+
+def test_links_between_the_pages_lead_somewhere():
+    for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")]:
+        for target in re.findall(r"\]\(([^)#]+)\)", page.read_text(encoding="utf-8")):
+            if not target.startswith("http"):
+                assert (page.parent / target).exists(), f"{page.name} -> {target}"
+
+
+def test_the_readme_names_only_commands_and_settings_that_exist():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL):
+        viewrace.settings(yaml.safe_load(block))
+    for change in re.findall(r"--set ([\w.]+=\S+)", text):
+        key, value = change.split("=")
+        viewrace.settings({key: yaml.safe_load(value)} | ({"data.dim": 64} if value == "digits" else {}))
+    for names in re.findall(r"--claims ([\w,-]+)", text):
+        assert set(names.split(",")) <= {claim.id for claim in CLAIMS}
+
+
+@pytest.mark.slow
+def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    exec(compile(block, "README.md", "exec"), {})
+    assert "probe_accuracy" in capsys.readouterr().out
