@@ -165,9 +165,9 @@ class _going_on:
 
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit status 2, never a traceback."""
-    # threads that spin while they wait make small operations a hundred times slower where another process wants a core;
-    # read when torch is first imported, which is later
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    # threads that spin for long make small operations a hundred times slower where another process wants a core, and
+    # threads that never spin half as slow again where none does; read when torch is first imported, which is later
+    os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         sys.exit(app(standalone_mode=False))
     except ViewraceError as error:
