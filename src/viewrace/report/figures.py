@@ -40,7 +40,7 @@ def _distribution(data: xr.Dataset, curves: Curves) -> Figure:
     spread.set(
         xlabel="coverage of one network", ylabel="networks", xlim=(0, min(1.0, 2.4 / views)), title="What single networks know"
     )
-    spread.legend(loc="center right")
+    spread.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2))
     _lottery(lottery, data, views)
     return made
 
