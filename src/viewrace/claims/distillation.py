@@ -43,7 +43,7 @@ class Distillation(Claim):
         f"teacher's is at least {KEPT} with its whole interval, by margin at 0.1 and by single-view accuracy, and its gain "
         f"over the baseline is at least {LEAST_EFFECT}. Conditions, each a check of its own: a teacher that knows one view "
         f"(a single network) gives no more than {NOTHING} over the baseline; a student of one neuron per class falls short "
-        f"of {KEPT} of its teacher; the best temperature is at least {LEAST_EFFECT} above the lowest tried. Students per "
+        f"of {KEPT} of its teacher; the preset's temperature is at least {LEAST_EFFECT} above the lowest tried. Students per "
         "root seed: 3, 6, 20; per variant 2, 3, 10."
     )
 
@@ -64,7 +64,7 @@ class Distillation(Claim):
         checks.append(at_most("condition: teacher of one view, gain over hard labels", NOTHING, one_view))
         narrow = _over_teacher(data, data["margin_narrow"].sel(width=1), generator)
         checks.append(at_most("condition: one neuron per class, student / teacher", KEPT, narrow))
-        checks.append(at_least("condition: best minus lowest temperature", LEAST_EFFECT, _span(data, generator), 0.0))
+        checks.append(at_least("condition: preset's minus lowest temperature", LEAST_EFFECT, _span(data, generator), 0.0))
         return self._verdict(data, checks, _curves(data, generator))
 
 
