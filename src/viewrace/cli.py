@@ -42,7 +42,9 @@ def _options(
 
 @app.command()
 def reproduce(
-    claims: Annotated[str | None, typer.Option("--claims", metavar="ID,..", help="which claims; default all")] = None,
+    claims: Annotated[
+        str | None, typer.Option("--claims", metavar="ID,..", help="which claims, or all; see viewrace claims")
+    ] = None,
     scale: Annotated[str, typer.Option("--scale", metavar="SCALE", help="smoke, quick or full")] = "quick",
     views: Annotated[int | None, typer.Option("--views", metavar="M", help="views per class; default 3")] = None,
     changes: Set = None,

@@ -39,6 +39,8 @@ class Claim(ABC):
     statement: ClassVar[str]
     source: ClassVar[str]
     protocol: ClassVar[str]
+    by_default: ClassVar[bool] = True
+    """Whether a run that names no claim runs it; the others are run by name, or all with `all`."""
 
     def applies(self, settings: Settings) -> str | None:
         """Why this claim says nothing about these settings; None where it does."""

@@ -79,8 +79,9 @@ def reproduce(
 ) -> Study:
     """Run claims on the preset for `views` (default 3), with `changes` (dotted settings) on top, and judge them.
 
-    claims: ids, default all that apply. seed: the first root seed; a verdict rests on 1, 3 or 5 in a row by scale. out: a
-    folder to write to and to resume from; None writes nothing. Raises ViewraceError for bad input, before any compute.
+    claims: ids, or `all` for every claim that applies; default those that are run by default. seed: the first root seed; a
+    verdict rests on 1, 3 or 5 in a row by scale. out: a folder to write to and to resume from; None writes nothing. Raises
+    ViewraceError for bad input, before any compute.
     """
     watcher = watcher or _Silent()
     scale = _scale(scale)
@@ -133,15 +134,17 @@ def _scale(name: str | Scale) -> Scale:
 
 
 def _choose(claims: Iterable[str] | None, settings: Settings, watcher: Watcher) -> list[Claim]:
-    if claims is not None:
-        chosen = [find(name) for name in claims]
+    names = None if claims is None else list(claims)
+    if names is not None and names != ["all"]:
+        chosen = [find(name) for name in names]
         for claim in chosen:
             if (reason := claim.applies(settings)) is not None:
                 raise ViewraceError(f"claim {claim.id} says nothing about these settings: {reason}; leave it out")
         if not chosen:
-            raise ViewraceError("no claim was named: give ids with commas between, or leave --claims out for all")
+            raise ViewraceError("no claim was named: give ids with commas between, or `all`, or leave --claims out")
         return [claim for claim in CLAIMS if claim in chosen]
-    left_out = [(claim, claim.applies(settings)) for claim in CLAIMS]
+    wanted = [claim for claim in CLAIMS if names == ["all"] or claim.by_default]
+    left_out = [(claim, claim.applies(settings)) for claim in wanted]
     for claim, reason in left_out:
         if reason is not None:
             watcher.notes(f"claim {claim.id} is left out: {reason}")
