@@ -7,10 +7,12 @@ import difflib
 from viewrace.claims.base import Claim
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
+from viewrace.claims.exponent import Exponent
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.self_distillation import SelfDistillation
 from viewrace.claims.single_view import SingleView
+from viewrace.claims.winner import Winner
 from viewrace.errors import ViewraceError
 
 __all__ = ["CLAIMS", "THEOREMS", "find"]
@@ -22,6 +24,8 @@ CLAIMS: tuple[Claim, ...] = (
     SelfDistillation(),
     RealPixels(),
     FiniteSize(),
+    Winner(),
+    Exponent(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 
