@@ -51,7 +51,9 @@ class Data(_Model):
     patches: int = Field(9, ge=1, description="P, patches per example")
     patches_per_feature: int = Field(1, ge=1, description="C_p, disjoint patches that one present feature occupies")
     mu: Fraction = Field(0.0, description="fraction of single-view examples in the training data")
-    p: float | tuple[float, ...] = Field(1.0, description="flat layout: chance that a view is active (one, or one a view)")
+    p: float | tuple[float, ...] = Field(
+        1.0, description="chance that a view is active in a multi-view example (one, or one a view)"
+    )
     distractors: float = Field(2.0, ge=0, description="s, expected distracting classes (chance s/K for each)")
     distractor_mode: Literal["class", "view"] = Field("class", description="all views of a class together, or each alone")
     amplitude: Interval = Field((0.6, 1.5), description="summed amplitude of a label's view, uniform in [low, high]")
@@ -65,6 +67,7 @@ class Data(_Model):
     strengths: tuple[Positive, ...] | None = Field(None, description="strength of each view; none: all 1")
     cosine_within: float = Field(0.0, ge=-1, lt=1, description="cosine between two views of one class")
     cosine_between: float = Field(0.0, ge=-1, lt=1, description="cosine between views of two classes")
+    slots: bool = Field(False, description="features: each view in its own dim / views coordinates of the vector")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -83,6 +86,8 @@ class Data(_Model):
                 f"dim must be at least classes x views = {need} to hold that many independent features, "
                 f"received {self.dim}: set data.dim={need} or more"
             )
+        if self.slots:
+            self._check_slots()
         if self.layout == "patches":
             self._check_patches()
         return self
@@ -98,6 +103,20 @@ class Data(_Model):
                 f"{self.cosine_between:g}: leave them out"
             )
 
+    def _check_slots(self) -> None:
+        if self.source == "digits":
+            raise ValueError("slots must be false with source = digits, received true: a digit fills its whole patch")
+        if self.cosine_within or self.cosine_between:
+            raise ValueError(
+                f"cosine_within and cosine_between must be 0 with slots (features of a slot are orthonormal), received "
+                f"{self.cosine_within:g} and {self.cosine_between:g}: leave them out"
+            )
+        if self.dim % self.views:
+            need = -(-self.dim // self.views) * self.views
+            raise ValueError(
+                f"dim must be a multiple of views = {self.views} with slots, received {self.dim}: set data.dim={need}"
+            )
+
     def _check_patches(self) -> None:
         expected = self.distractors / self.classes * (self.classes - 1) * self.views
         need = self.patches_per_feature * (self.views + round(expected))
@@ -109,7 +128,7 @@ class Data(_Model):
 
     @property
     def view_probability(self) -> tuple[float, ...]:
-        """Chance that each view is active in the flat layout, one number a view."""
+        """Chance that each view is active in a multi-view example, one number a view."""
         return self.p if isinstance(self.p, tuple) else (self.p,) * self.views
 
     @property
@@ -140,7 +159,9 @@ class Train(_Model):
     loss: Literal["ce", "mse"] = Field("ce", description="cross-entropy, or squared error to one-hot labels")
     method: Literal["flow", "gd", "sgd"] = Field("flow", description="gradient flow, full-batch descent, mini-batches")
     steps: int = Field(4000, ge=1, description="the most gradient evaluations allowed")
-    tolerance: Positive = Field(0.05, description="a seed stops once its loss is below this and every example is right")
+    tolerance: Positive | None = Field(
+        0.05, description="a seed stops once its loss is below this and every example is right; none: it trains for `steps`"
+    )
     time: Positive | None = Field(None, description="flow: a seed also stops, done, at this time; none: no limit")
     error: Positive = Field(0.03, description="flow: relative error allowed in a row of the weights in one step")
     rate: Positive = Field(0.1, description="gd, sgd: learning rate")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from viewrace.claims.base import Claim
+from viewrace.claims.blocker import Blocker
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
@@ -26,6 +27,7 @@ CLAIMS: tuple[Claim, ...] = (
     FiniteSize(),
     Winner(),
     Exponent(),
+    Blocker(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

@@ -86,7 +86,7 @@ def fit_weights(features: NDArray[np.float64], winners: ArrayLike) -> NDArray[np
     with a feature below NEVER (the log of nothing) is no choice; a pair that it won all the same is left out.
     """
     values, won = _known(features, winners, depth=2)
-    choice = (values > NEVER).all(axis=-1)
+    choice = np.asarray((values > NEVER).all(axis=-1))
     keep = choice[np.arange(len(won)), won]
     values, won, choice = values[keep], won[keep], choice[keep]
     rows, shown = np.arange(len(won)), choice[..., None]

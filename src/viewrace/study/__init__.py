@@ -1,7 +1,19 @@
 """Many runs: the results folder, resume, and the road from settings to verdicts."""
 
 from viewrace.study.folder import Folder
+from viewrace.study.prediction import predict_winners, prediction_summary
 from viewrace.study.runner import Study, Watcher, agreed_views, default_folder, reproduce
 from viewrace.study.training import summary, train_networks
 
-__all__ = ["Folder", "Study", "Watcher", "agreed_views", "default_folder", "reproduce", "summary", "train_networks"]
+__all__ = [
+    "Folder",
+    "Study",
+    "Watcher",
+    "agreed_views",
+    "default_folder",
+    "predict_winners",
+    "prediction_summary",
+    "reproduce",
+    "summary",
+    "train_networks",
+]

@@ -98,7 +98,9 @@ def _refuse(settings: Settings, count: int, seed: int, rule: str, pilots: int) -
     if rule not in (*RULES, PROBE):
         raise ViewraceError(f"rule must be one of {', '.join([*RULES, PROBE])}, received {rule}: choose one")
     if settings.data.views < 2:
-        raise ViewraceError(f"views must be at least 2 to tell a winner, received {settings.data.views}: set data.views=2 or more")
+        raise ViewraceError(
+            f"views must be at least 2 to tell a winner, received {settings.data.views}: set data.views=2 or more"
+        )
 
 
 def _advantage(bench: Bench, role: Role, count: int, rule: str) -> Tensor:
