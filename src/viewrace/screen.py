@@ -130,7 +130,13 @@ def prediction_table(data: Dataset) -> Table:
     rows, columns = min(data.sizes["seed"], MOST_ROWS), min(data.sizes["label"], MOST_COLUMNS)
     cut = rows < data.sizes["seed"] or columns < data.sizes["label"]
     caption = f"view (probability in percent); the first {rows} networks and {columns} classes, all in prediction.nc"
-    table = Table(box=None, pad_edge=False, header_style="dim", caption=caption if cut else "view (probability in percent)")
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+        caption=caption if cut else "view (probability in percent)",
+    )
     table.add_column("network", justify="right")
     for label in range(columns):
         table.add_column(f"{label}", justify="right", no_wrap=True)

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize
+from scipy.special import expit, logit
 from torch import Tensor
 
 from viewrace.errors import ViewraceError
@@ -16,7 +17,8 @@ from viewrace.errors import ViewraceError
 __all__ = ["Calibration", "Prediction", "calibration_error", "fit_calibration", "fit_weights", "predict"]
 
 SLOPES = (1e-2, 1e4)
-RIDGE = 1e-4
+STARTS = (0.1, 1.0, 10.0, 100.0, 1000.0)
+RIDGE = 1e-6
 NEVER = -60.0
 
 
@@ -55,34 +57,30 @@ def predict(log_advantage: Tensor | NDArray[np.float64], calibration: Calibratio
 
 
 def fit_calibration(log_advantage: Tensor | NDArray[np.float64], winners: ArrayLike) -> Calibration:
-    """Slope by maximum likelihood on networks whose winners are known, (seed, class, view) against (seed, class).
+    """Slope and lapse by maximum likelihood on networks whose winners are known, (seed, class, view) against (seed, class).
 
-    Pairs without a winner (-1) are left out. The lapse is (pairs that were wrong although their lead is above the median + 1/2)
-    / (pairs above the median + 1), so that it is never 0 and no perfect separation makes the slope infinite.
+    Pairs without a winner (-1) are left out. The lapse has a prior worth half a pair (its square root), so that it is never 0
+    and no perfect separation makes the slope infinite.
     """
     values, won = _known(log_advantage, winners)
-    ordered = np.sort(values, axis=-1)
-    lead = ordered[:, -1] - ordered[:, -2] if values.shape[-1] > 1 else np.ones(len(values))
-    right = values.argmax(axis=-1) == won
-    clear = lead > np.median(lead)
-    lapse = float(((~right[clear]).sum() + 0.5) / (clear.sum() + 1))
+    rows, views = np.arange(len(won)), values.shape[-1]
 
-    def cost(log_slope: float) -> float:
-        share = (1 - lapse) * _softmax(np.exp(log_slope) * values) + lapse / values.shape[-1]
-        return -float(np.log(share[np.arange(len(won)), won]).mean())
+    def cost(point: NDArray[np.float64]) -> float:
+        slope, lapse = np.exp(np.clip(point[0], *np.log(SLOPES))), expit(point[1])
+        share = (1 - lapse) * _softmax(slope * values) + lapse / views
+        return float(-np.log(share[rows, won]).mean() - 0.5 * np.log(lapse) / len(won))
 
-    grid = np.linspace(np.log(SLOPES[0]), np.log(SLOPES[1]), 57)
-    best = int(np.argmin([cost(point) for point in grid]))
-    bounds = (grid[max(best - 1, 0)], grid[min(best + 1, len(grid) - 1)])
-    found = optimize.minimize_scalar(cost, bounds=bounds, method="bounded")
-    return Calibration(float(np.exp(found.x)), lapse, len(won), float(right.mean()))
+    starts = [np.array([np.log(slope), logit(0.5 / (len(won) + 1))]) for slope in STARTS]
+    found = optimize.minimize(cost, min(starts, key=cost), method="Nelder-Mead")
+    slope, lapse = float(np.exp(np.clip(found.x[0], *np.log(SLOPES)))), float(expit(found.x[1]))
+    return Calibration(slope, lapse, len(won), float((values.argmax(axis=-1) == won).mean()))
 
 
 def fit_weights(features: NDArray[np.float64], winners: ArrayLike) -> NDArray[np.float64]:
     """Weights (feature,) of a logistic choice of the winner from several advantages (seed, class, view, feature) at once.
 
     P(view) = softmax over views of features @ weights (McFadden's conditional logit), by maximum likelihood with a ridge of
-    1e-4 on standardised features; returned for the features as given. The ceiling for rules made of these features. A view
+    1e-6 on standardised features; returned for the features as given. The ceiling for rules made of these features. A view
     with a feature below NEVER (the log of nothing) is no choice; a pair that it won all the same is left out.
     """
     values, won = _known(features, winners, depth=2)

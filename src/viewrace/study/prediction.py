@@ -55,7 +55,7 @@ def predict_winners(
     without a per-view correlation, and for q <= 2, unless the rule is `probe`.
     """
     _refuse(settings, count, seed, rule, pilots)
-    identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "roots": [seed]}
+    identity: dict[str, Any] = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "roots": [seed]}
     identity |= {"count": count, "rule": rule, "pilots": pilots, "verify": verify}
     folder = Folder(out, identity) if out is not None else None
     if folder is not None and folder.state(PREDICTION) == "whole":
