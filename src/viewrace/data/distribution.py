@@ -45,13 +45,23 @@ class Distribution:
         """Fresh examples that are all single-view, distractors and noise included: AZL's test error."""
         return self._draw(self.config.test_examples, 1.0, "test", Stream.TEST_SINGLE)
 
-    def probes(self) -> Tensor:
-        """(class, view, probe, patch, dim): each view alone at amplitude 1, without noise or distractors."""
+    def probes(self, every_seat: bool = False) -> Tensor:
+        """(class, view, probe, patch, dim): each view alone at amplitude 1, without noise or distractors.
+
+        In the patch layout only the patches that hold the view; with `every_seat` all patches, the others zero, and one probe
+        for each run of patches that the view may hold, for networks that look at where a patch is.
+        """
         vectors = self.source.gallery("test", PROBES)
         if self.config.layout == "flat":
             return vectors[:, :, :, None, :]
         spread = self.config.patches_per_feature
-        return (vectors / spread)[:, :, :, None, :].expand(-1, -1, -1, spread, -1).contiguous()
+        alone = (vectors / spread)[:, :, :, None, :].expand(-1, -1, -1, spread, -1).contiguous()
+        if not every_seat:
+            return alone
+        seats = self.config.patches // spread
+        spare = self.config.patches - seats * spread
+        seated = torch.einsum("kvpcd,st->kvpstcd", alone, torch.eye(seats)).flatten(4, 5).flatten(2, 3)
+        return torch.nn.functional.pad(seated, (0, 0, 0, spare))
 
     def _draw(self, count: int, mu: float, split: Split, stream: Stream) -> Examples:
         generator = torch_generator(self.root, stream)

@@ -60,7 +60,7 @@ class Views:
 
 def view_logits(trained: Trained, distribution: Distribution) -> Tensor:
     """(seed, class, view, probe, class) logits of every view shown alone, at amplitude 1, without noise."""
-    probes = distribution.probes()
+    probes = distribution.probes(every_seat=trained.family.seats_matter)
     logits = trained.logits(probes.flatten(0, 2).to(next(iter(trained.params.values())).dtype))
     return logits.unflatten(1, probes.shape[:3])
 

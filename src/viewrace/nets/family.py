@@ -25,6 +25,8 @@ class Family(ABC):
     """
 
     name: str
+    seats_matter: bool = False
+    """Whether a patch counts by its place, so that inputs must have all patches; a view is then probed in every place."""
 
     @abstractmethod
     def init(self, generators: Sequence[torch.Generator]) -> Params:

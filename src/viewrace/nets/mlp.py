@@ -21,6 +21,7 @@ class MLP(Family):
     """
 
     name = "mlp"
+    seats_matter = True
 
     def __init__(self, classes: int, dim: int, patches: int, hidden: Sequence[int], q: int, rho: float, init: float):
         self.sizes = (patches * dim, *hidden, classes)
