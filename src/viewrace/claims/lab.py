@@ -27,6 +27,8 @@ class Role(IntEnum):
     MEMBER = 0
     STUDENT = 1
     HEIR = 2
+    LINEAR = 40
+    GATED = 41
 
 
 class Shelf(Protocol):

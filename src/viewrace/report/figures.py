@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.finite_size import finite_size_figure
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
 
@@ -211,5 +212,9 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "real-pixels": {"Single-view accuracy on digits outside the training pool.": _real_pixels},
     "finite-size": {
         "Coverage of single networks, one setting varied at a time; bands are 95% intervals over networks.": finite_size_figure
+    },
+    "deep-linear": {
+        "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "
+        "(middle); how far random inits are from it (right, bands are 95% intervals over networks).": deep_linear_figure
     },
 }
