@@ -28,6 +28,8 @@ class Role(IntEnum):
     STUDENT = 1
     HEIR = 2
     PILOT = 3
+    LINEAR = 40
+    GATED = 41
 
 
 class Shelf(Protocol):

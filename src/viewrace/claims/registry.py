@@ -6,6 +6,7 @@ import difflib
 
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
+from viewrace.claims.deep_linear import DeepLinearModes
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
@@ -28,6 +29,7 @@ CLAIMS: tuple[Claim, ...] = (
     Winner(),
     Exponent(),
     Blocker(),
+    DeepLinearModes(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from viewrace.report.blocker import blocker_figure, blocker_table
+from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.finite_size import finite_size_figure
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
 from viewrace.report.winner import exponent_figure, winner_figure
@@ -226,5 +227,9 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "blocker-001": {
         "What each ingredient is worth: coverage of single networks, bars are 95% intervals over networks.": blocker_figure,
         "The same in numbers, with 95% intervals (seed diversity: over classes).": blocker_table,
+    },
+    "deep-linear": {
+        "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "
+        "(middle); how far random inits are from it (right, bands are 95% intervals over networks).": deep_linear_figure
     },
 }
