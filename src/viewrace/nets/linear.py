@@ -21,6 +21,7 @@ class DeepLinear(Family):
     """
 
     name = "linear"
+    seats_matter = True
 
     def __init__(self, classes: int, dim: int, patches: int, hidden: Sequence[int], init: float):
         self.sizes = (patches * dim, *hidden, classes)

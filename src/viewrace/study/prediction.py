@@ -107,7 +107,7 @@ def _advantage(bench: Bench, role: Role, count: int, rule: str) -> Tensor:
     family = bench.family()
     params = family.init(bench.generators(role, 0, count))
     if rule == PROBE:
-        return probe_advantage(family, params, bench.distribution.probes())
+        return probe_advantage(family, params, bench.distribution.probes(family.seats_matter))
     return log_advantage(start_of(family, params, bench.examples, bench.distribution.features), rule)
 
 
