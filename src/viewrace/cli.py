@@ -133,6 +133,30 @@ def predict(
 
 
 @app.command()
+def phase(
+    planes: Annotated[str | None, typer.Option("--planes", metavar="ID,..", help="q-init, mu-noise, p-M, delta-q")] = None,
+    scale: Annotated[str, typer.Option("--scale", metavar="SCALE", help="smoke, quick or full")] = "quick",
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="root seed")] = 11,
+    out: Out = None,
+) -> None:
+    """Draw phase diagrams: where in the space of settings there is a race."""
+    from viewrace import study
+    from viewrace.report.phase import phase_figures, save_figure
+    from viewrace.screen import Screen
+
+    asked = _overrides(changes)
+    ids = None if planes is None else [name.strip() for name in planes.split(",") if name.strip()]
+    out = out or study.phase_folder(scale, asked, seed)
+    with _going_on(out), Screen(console) as screen:
+        data = study.phase(ids, scale, asked, seed, out, screen.moves_on)
+        for name, made in phase_figures(data).items():
+            for kind in ("pdf", "png"):
+                save_figure(made, out / f"phase-{name}.{kind}")
+    console.print(f"figures and data: {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results folder")]) -> None:
     """Show the verdicts or measures in a results folder."""
     from viewrace import study

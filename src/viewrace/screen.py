@@ -46,6 +46,7 @@ class Screen:
             disable=not console.is_terminal,
         )
         self._task: TaskID | None = None
+        self._what = ""
 
     def __enter__(self) -> Self:
         self._progress.start()
@@ -66,6 +67,13 @@ class Screen:
     def moves(self, fraction: float) -> None:
         if self._task is not None:
             self._progress.update(self._task, completed=fraction)
+
+    def moves_on(self, what: str, fraction: float) -> None:
+        """A bar for each `what` in turn."""
+        if self._what != what:
+            self._what = what
+            self.begins(what)
+        self.moves(fraction)
 
     def ends(self, claim: Claim, verdict: Verdict, reused: bool) -> None:
         if self._task is not None:

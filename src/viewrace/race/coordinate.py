@@ -6,7 +6,6 @@ one class and view. With w = -x^-(q-2) / (q - 2), or log x at q = 2, that is dw/
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from viewrace.nets.activation import power

@@ -171,4 +171,3 @@ class _Beyond:
         self.value = data.patches * data.rho * (reached - 1 - (power(reached, q) - 1) / q)
         falls = (1 - power(reached, q - 1).reciprocal()) * power(share, q)
         self.lost = falls * (-data.patches / (data.rho * len(data.labels)))
-

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
@@ -151,7 +150,7 @@ class _Block:
     def _settle(self, good: Tensor) -> None:
         """Apply the stopping rule to the seeds that moved, and go on without those that are done."""
         self.loss = loss = torch.where(good, -self.race.probability.log().double().mean(dim=0), self.loss)
-        met = good & (loss <= self.train.tolerance)
+        met = good & (loss <= (self.train.tolerance or -torch.inf))
         if met.any():
             met &= (self.race.probability > self.race.residual.amax(dim=1)).all(dim=0)
         if self.train.time is not None:

@@ -1,6 +1,7 @@
 """Many runs: the results folder, resume, and the road from settings to verdicts."""
 
 from viewrace.study.folder import Folder
+from viewrace.study.phase import phase, phase_folder
 from viewrace.study.prediction import predict_winners, prediction_summary
 from viewrace.study.runner import Study, Watcher, agreed_views, default_folder, reproduce
 from viewrace.study.training import summary, train_networks
@@ -11,6 +12,8 @@ __all__ = [
     "Watcher",
     "agreed_views",
     "default_folder",
+    "phase",
+    "phase_folder",
     "predict_winners",
     "prediction_summary",
     "reproduce",
