@@ -30,7 +30,7 @@ from viewrace.train import Trained
 __all__ = ["NECESSARY", "Blocker"]
 
 NETWORKS = {Scale.SMOKE: 2, Scale.QUICK: 4, Scale.FULL: 20}
-FIRST = {Scale.SMOKE: 2, Scale.QUICK: 3, Scale.FULL: 20}
+FIRST = {Scale.SMOKE: 2, Scale.QUICK: 2, Scale.FULL: 20}
 HEAVY = {Scale.SMOKE: 0, Scale.QUICK: 1, Scale.FULL: 5}
 HEAVY_COST = 8.0
 TOLERANCE = 0.05
@@ -63,8 +63,8 @@ class Blocker(Claim):
         "Reverse: each taken back alone from the working preset. Coverage by margin 0.1 is judged; isolated, in-context, "
         "dominance, effective rank, seed diversity and the same networks before training are shown beside it. Necessary: the "
         f"interval of coverage lies above 1/M + {TOLERANCE} where the switch is taken back. Alone: it stays above that too. "
-        "Networks per setting and root seed: 2, 4, 20; blocker-001 itself 2, 3, 20; settings that need 10,000 steps of SGD at "
-        "rate 0.01, the other side of a switch: none, 1, 5."
+        "Networks per setting and root seed: 2, 4, 20; on the ladder with 10,000 examples 2, 2, 20; with one switch alone, or "
+        "with SGD at rate 0.01, none, 1, 5."
     )
     by_default = False
 
@@ -163,6 +163,8 @@ def _necessity(found: dict[int, dict[str, Estimate]], at: dict[tuple[str, str], 
     for what, names in NECESSARY.items():
         for name in names:
             checks.append(at_least(f"necessary: {what}; without, {name}", above, found[at["reverse", name]]["margin"]))
+    loose = found[at["reverse", "working preset"]]["isolated"]
+    checks.append(at_least("necessary: a margin in the measure; without, isolated at the working preset", above, loose))
     without = found[at["reverse", NOT_NECESSARY]]["margin"]
     return [*checks, within(f"not necessary: gradient flow; {NOT_NECESSARY}", law, without, TOLERANCE)]
 

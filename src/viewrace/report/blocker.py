@@ -16,13 +16,14 @@ __all__ = ["COLUMNS", "blocker_figure", "blocker_table", "table_rows"]
 TITLES = {
     "ladder": "The ladder: each switch with those above it",
     "alone": "Each switch alone on blocker-001",
-    "reverse": "Each switch taken back alone from the working preset",
+    "reverse": "The working preset, each switch taken back alone",
 }
 MARKS = {
-    "isolated": ("o", "#6b8e23", "isolated"),
-    "in_context": ("D", COLOURS["in_context"], "in context"),
-    "margin": ("o", COLOURS["margin"], "margin 0.1"),
+    "isolated": ("o", "#6b8e23", "isolated", -0.2),
+    "in_context": ("D", COLOURS["in_context"], "in context", 0.2),
+    "margin": ("o", COLOURS["margin"], "margin 0.1", 0.0),
 }
+"""Marker, colour, label, and how far off its row a measure is drawn, so that equal values do not hide each other."""
 COLUMNS = {
     "isolated": "isolated",
     "margin": "margin 0.1",
@@ -40,7 +41,7 @@ def blocker_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
     names = _names(data)
     left = ["ladder", "alone"] if "alone" in names else ["ladder"]
     heights = [len(names[series]) + 1.2 for series in left]
-    made = Figure(figsize=(12.4, 0.36 * sum(heights) + 1.1), layout="constrained")
+    made = Figure(figsize=(12.8, 0.36 * sum(heights) + 1.1), layout="constrained")
     axes = made.subplot_mosaic([[series, "reverse"] for series in left], height_ratios=heights)
     for series in (*left, "reverse"):
         _panel(axes[series], names[series], curves, series, 1 / int(data.attrs["views"]))
@@ -62,17 +63,17 @@ def _panel(ax: Any, names: list[str], curves: Mapping[str, Any], series: str, la
         color=LAW,
         label="margin 0.1, untrained",
     )
-    for name, (mark, colour, label) in MARKS.items():
+    for name, (mark, colour, label, off) in MARKS.items():
         value, low, high = (np.asarray(curves[f"{series}_{name}_{part}"]) for part in ("estimate", "low", "high"))
         reach = np.maximum(np.stack([value - low, high - value]), 0)
         judged = name == "margin"
         ax.errorbar(
             value,
-            rows,
+            rows + off,
             xerr=reach,
             linestyle="none",
             marker=mark,
-            markersize=6.5 if judged else 5,
+            markersize=6.5 if judged else 4.5,
             markerfacecolor=colour if judged else "white",
             color=colour,
             elinewidth=1.3,
@@ -93,12 +94,14 @@ def blocker_table(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
     made = Figure(figsize=(13.6, 0.27 * (len(rows) + 1) + 0.2), layout="constrained")
     ax = made.subplots()
     ax.set_axis_off()
-    widths = [0.2] + [0.11] * len(COLUMNS) + [0.03]
-    body = [[series_row[1], *series_row[2:]] for series_row in rows]
-    drawn = ax.table(body, colLabels=["setting", *COLUMNS.values(), "n"], colWidths=widths, loc="center", cellLoc="left")
+    widths = [0.05, 0.17] + [0.11] * len(COLUMNS) + [0.03]
+    first = {index + 1 for index, row in enumerate(rows) if index == 0 or rows[index - 1][0] != row[0]}
+    body = [[row[0] if index + 1 in first else "", *row[1:]] for index, row in enumerate(rows)]
+    drawn = ax.table(
+        body, colLabels=["series", "setting", *COLUMNS.values(), "n"], colWidths=widths, loc="center", cellLoc="left"
+    )
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(8)
-    first = {index + 1 for index, row in enumerate(rows) if index == 0 or rows[index - 1][0] != row[0]}
     for (row, _), cell in drawn.get_celld().items():
         cell.visible_edges = "B" if row == 0 else "T" if row in first else "open"
         cell.set_edgecolor("#999999")
