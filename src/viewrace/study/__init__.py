@@ -1,7 +1,22 @@
 """Many runs: the results folder, resume, and the road from settings to verdicts."""
 
+from viewrace.study.diagnosis import DIAGNOSIS, Diagnosis, diagnose
+from viewrace.study.files import write_json
 from viewrace.study.folder import Folder
 from viewrace.study.runner import Study, Watcher, agreed_views, default_folder, reproduce
 from viewrace.study.training import summary, train_networks
 
-__all__ = ["Folder", "Study", "Watcher", "agreed_views", "default_folder", "reproduce", "summary", "train_networks"]
+__all__ = [
+    "DIAGNOSIS",
+    "Diagnosis",
+    "Folder",
+    "Study",
+    "Watcher",
+    "agreed_views",
+    "default_folder",
+    "diagnose",
+    "reproduce",
+    "summary",
+    "train_networks",
+    "write_json",
+]
