@@ -1,16 +1,26 @@
 """The experiment that showed no race: its data, its preset, and each switch on the way from there to 1/M."""
 
+from itertools import pairwise
+
+import numpy as np
 import pytest
 import torch
+import xarray as xr
 
-from viewrace.config import Train, settings
+import viewrace
+from viewrace.claims.blocker import NECESSARY, Blocker
+from viewrace.claims.blocker_rungs import ALONE, LADDER, REVERSE, rungs
+from viewrace.config import Settings, Train, settings
 from viewrace.data import Distribution, check
 from viewrace.nets import make_family
-from viewrace.presets import NAMED, blocker_001, named
+from viewrace.presets import NAMED, blocker_001, named, preset
 from viewrace.streams import Stream, torch_generator
 from viewrace.train import HardLoss, Outcome, train
 
 SLOTS = {"data.slots": True, "data.layout": "flat", "data.dim": 36, "data.distractors": 0.0}
+
+BEFORE = 299.4236222381296
+"""Sum of the preset's training inputs under root seed 0, when `data.p` was for the flat layout alone."""
 
 
 @pytest.mark.parametrize("views", [1, 2, 3])
@@ -101,3 +111,90 @@ def test_a_preset_is_found_by_name_and_a_file_of_that_name_comes_first(tmp_path,
     assert "or the name of a preset: blocker-001" in refusal(named, "blocker-002")
     (tmp_path / "blocker-001").write_text("net: {q: 3}")
     assert named("blocker-001").net.q == 3
+
+
+def changed(first: Settings, second: Settings) -> set[str]:
+    trees = [settings.model_dump() for settings in (first, second)]
+    return {f"{group}.{key}" for group in trees[0] for key in trees[0][group] if trees[0][group][key] != trees[1][group][key]}
+
+
+def test_each_rung_of_the_ladder_differs_from_the_one_before_in_its_switch_alone():
+    ladder = [rung for rung in rungs(preset()) if rung.series == "ladder"]
+    assert ladder[0].settings == blocker_001()
+    for before, after in pairwise(ladder):
+        assert changed(before.settings, after.settings) == set(LADDER[after.name])
+
+
+def test_each_switch_alone_changes_blocker_001_and_each_taken_back_changes_the_preset():
+    for rung in rungs(preset()):
+        if rung.series == "alone":
+            assert changed(blocker_001(), rung.settings) == set(ALONE[rung.name])
+        elif rung.series == "reverse":
+            moved = changed(preset(), rung.settings)
+            assert moved <= set(REVERSE[rung.name])
+            assert bool(moved) == (rung.name != "working preset")
+
+
+def test_what_is_called_necessary_is_taken_back_somewhere():
+    assert {name for names in NECESSARY.values() for name in names} < set(REVERSE)
+
+
+@pytest.mark.parametrize(("layout", "chance"), [("flat", 0.5), ("patches", 0.5), ("patches", 1.0)])
+def test_the_chance_that_a_view_is_active_means_the_same_in_both_layouts(layout, chance):
+    changes = {"data.layout": layout, "data.p": chance, "data.examples": 7000, "data.distractors": 0.0, "data.noise": 0.0}
+    single = check(Distribution(settings(changes).data, root=0)).single_view_fraction
+    expected = 3 / 7 if chance < 1 else 0.0
+    assert abs(single - expected) <= 4 * (expected * (1 - expected) / 7000) ** 0.5
+
+
+def test_views_all_active_draw_nothing_more_in_patches():
+    """The presets' examples are those of before `data.p` was heard in patches."""
+    first = Distribution(preset().data, root=0).train()
+    assert float(first.inputs.double().sum()) == pytest.approx(BEFORE, rel=1e-6)
+
+
+def judged(coverage: dict[str, float]) -> dict[str, str]:
+    """Verdicts of made-up measurements: `coverage` by name of the setting, two networks each."""
+    chosen = rungs(preset())
+    value = np.repeat([coverage.get(rung.name, 1.0) for rung in chosen], 2)
+    point = np.repeat(np.arange(len(chosen)), 2)
+    columns = dict.fromkeys(("isolated", "margin", "in_context", "untrained_isolated", "untrained_margin"), value)
+    columns |= {"untrained_in_context": value, "distance": 0 * value + 0.2, "effective_rank": 0 * value + 3}
+    columns |= {"dominance": 0 * value + 0.34, "point_index": point, "root": 0 * point, "outcome": 0 * point}
+    data = xr.Dataset({name: ("seed", column) for name, column in columns.items()})
+    data["winners"] = (("seed", "label"), np.stack([np.zeros(10, int), np.ones(10, int)] * len(chosen)))
+    data["series"] = ("point", [rung.series for rung in chosen])
+    data["name"] = ("point", [rung.name for rung in chosen])
+    return {check.name: check.verdict for check in Blocker().judge(data.assign_attrs(views=3)).checks}
+
+
+def test_the_claim_is_judged_by_what_was_measured():
+    as_predicted = judged({"distractors": 0.34, "SGD, rate 1": 0.34})
+    assert set(as_predicted.values()) == {"supported"}
+    otherwise = judged({"blocker-001": 0.9, "distractors": 0.5, "rho = 1": 0.35, "q = 4": 0.3, "SGD, rate 1": 0.6})
+    refuted = {name for name, verdict in otherwise.items() if verdict == "refuted"}
+    assert refuted == {
+        "blocker-001: coverage, margin 0.1",
+        "blocker-001: coverage, isolated",
+        "end of the ladder: coverage, margin 0.1",
+        "alone on blocker-001: q = 4",
+        "necessary: wide polynomial part; without, rho = 1",
+        "not necessary: gradient flow; SGD, rate 1",
+    }
+
+
+def test_the_claim_says_nothing_of_other_sizes():
+    assert Blocker().applies(preset()) is None
+    assert Blocker().applies(preset(views=2)) is not None
+    assert Blocker().applies(preset(source="digits")) is not None
+
+
+@pytest.mark.slow
+def test_from_coverage_one_to_one_view_in_three_at_smoke_scale():
+    found = viewrace.reproduce(["blocker-001"], scale="smoke")["blocker-001"]
+    margin = found.curves["ladder_margin_estimate"]
+    assert margin[0] == 1.0
+    assert abs(found.curves["ladder_dominance_estimate"][0] - 1 / 3) < 0.05
+    assert margin[-1] < 0.45
+    assert found.curves["ladder_untrained_margin_high"][0] < 0.3
+    assert "refuted" not in {check.verdict for check in found.checks}

@@ -51,7 +51,9 @@ class Data(_Model):
     patches: int = Field(9, ge=1, description="P, patches per example")
     patches_per_feature: int = Field(1, ge=1, description="C_p, disjoint patches that one present feature occupies")
     mu: Fraction = Field(0.0, description="fraction of single-view examples in the training data")
-    p: float | tuple[float, ...] = Field(1.0, description="flat layout: chance that a view is active (one, or one a view)")
+    p: float | tuple[float, ...] = Field(
+        1.0, description="chance that a view is active in a multi-view example (one, or one a view)"
+    )
     distractors: float = Field(2.0, ge=0, description="s, expected distracting classes (chance s/K for each)")
     distractor_mode: Literal["class", "view"] = Field("class", description="all views of a class together, or each alone")
     amplitude: Interval = Field((0.6, 1.5), description="summed amplitude of a label's view, uniform in [low, high]")
@@ -126,7 +128,7 @@ class Data(_Model):
 
     @property
     def view_probability(self) -> tuple[float, ...]:
-        """Chance that each view is active in the flat layout, one number a view."""
+        """Chance that each view is active in a multi-view example, one number a view."""
         return self.p if isinstance(self.p, tuple) else (self.p,) * self.views
 
     @property

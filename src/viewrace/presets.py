@@ -78,7 +78,7 @@ def blocker_001() -> Settings:
     examples, batch, epochs = 10_000, 100, 100
     data = {"layout": "flat", "slots": True, "classes": 10, "views": 3, "dim": 150, "p": 0.5, "amplitude": (1.0, 1.0)}
     data |= {"examples": examples, "distractors": 0.0, "feature_noise": 0.0, "noise": 0.1}
-    net = {"family": "mlp", "hidden": (200,), "q": 1, "init": 1.0}
+    net = {"family": "mlp", "hidden": (200,), "q": 1, "rho": 1.0, "init": 1.0}
     steps = epochs * examples // batch + 1
     train = {"method": "sgd", "rate": 0.01, "momentum": 0.9, "batch": batch, "steps": steps, "tolerance": None}
     return settings({"data": data, "net": net, "train": train})

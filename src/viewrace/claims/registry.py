@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 
 from viewrace.claims.base import Claim
+from viewrace.claims.blocker import Blocker
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.finite_size import FiniteSize
@@ -22,6 +23,7 @@ CLAIMS: tuple[Claim, ...] = (
     SelfDistillation(),
     RealPixels(),
     FiniteSize(),
+    Blocker(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

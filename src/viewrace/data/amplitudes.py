@@ -19,15 +19,15 @@ def uniform(low_high: tuple[float, float], shape: tuple[int, ...], generator: to
 def draw_amplitudes(config: Data, labels: Tensor, single: Tensor, generator: torch.Generator) -> Tensor:
     """(example, class, view): summed amplitude of every view, 0 where it is absent.
 
-    The label's own views: in a multi-view example each is active (in the flat layout with chance p, drawn again while none
-    is), in a single-view example one view, uniform, is, and the others have `weak_amplitude`. Views of other classes are
-    present with chance s/K, those of a class together or each by itself. All are multiplied by the view's strength.
+    The label's own views: in a multi-view example each is active with chance p (drawn again while none is), in a single-view
+    example one view, uniform, is, and the others have `weak_amplitude`. Views of other classes are present with chance s/K,
+    those of a class together or each by itself. All are multiplied by the view's strength.
     """
     count, rows = len(labels), torch.arange(len(labels))
     shape = (count, config.classes, config.views)
     amplitude = _distractors(config, labels, single, shape, generator)
     own = uniform(config.amplitude, (count, config.views), generator)
-    if config.layout == "flat":
+    if config.layout == "flat" or min(config.view_probability) < 1:
         own = own * _active(config, count, generator)
     chosen = torch.randint(config.views, (count,), generator=generator)
     alone = torch.full_like(own, config.weak_amplitude)

@@ -1,4 +1,4 @@
-"""A multilayer perceptron of any depth, trained through torch.func."""
+"""A multilayer perceptron of any depth, with a closed-form backward."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from viewrace.nets.activation import smoothed_relu
-from viewrace.nets.family import Family, Params
+from viewrace.nets.activation import smoothed_relu, smoothed_relu_parts
+from viewrace.nets.family import Family, Params, Pullback
 
 __all__ = ["MLP"]
 
@@ -46,3 +46,36 @@ class MLP(Family):
 
     def activations(self, examples: int) -> int:
         return 4 * examples * sum(self.sizes[1:])
+
+    def logits(self, params: Params, inputs: Tensor) -> Tensor:
+        return self._forward(params, inputs.flatten(1))[0].transpose(1, 2).contiguous()
+
+    def pullback(self, params: Params, inputs: Tensor) -> tuple[Tensor, Pullback]:
+        """Back-propagation by batched products, several times faster than torch.func on mini-batches."""
+        rows = inputs.flatten(1)
+        logits, hidden, slopes = self._forward(params, rows)
+
+        def back(residual: Tensor) -> Params:
+            delta, gradient = residual.transpose(1, 2).contiguous(), {}
+            for layer in reversed(range(len(self.sizes) - 1)):
+                gradient[f"bias_{layer}"] = delta.sum(dim=2)
+                if layer == 0:
+                    gradient["weight_0"] = (delta.reshape(-1, len(rows)) @ rows).view_as(params["weight_0"])
+                    break
+                gradient[f"weight_{layer}"] = delta @ hidden[layer - 1].transpose(1, 2)
+                delta = (params[f"weight_{layer}"].transpose(1, 2) @ delta).mul_(slopes[layer - 1])
+            return {name: gradient[name] for name in params}
+
+        return logits.transpose(1, 2).contiguous(), back
+
+    def _forward(self, params: Params, rows: Tensor) -> tuple[Tensor, list[Tensor], list[Tensor]]:
+        """(seed, class, example) logits, and of each hidden layer what it gives and its slope, (seed, neuron, example)."""
+        seeds, hidden, slopes = len(params["weight_0"]), [], []
+        product = (params["weight_0"].flatten(0, 1) @ rows.T).view(seeds, -1, len(rows))
+        now = product.add_(params["bias_0"][:, :, None])
+        for layer in range(1, len(self.sizes) - 1):
+            value, slope = smoothed_relu_parts(now / self.rho, self.q)
+            hidden.append(value.mul_(self.rho))
+            slopes.append(slope)
+            now = torch.baddbmm(params[f"bias_{layer}"][:, :, None], params[f"weight_{layer}"], hidden[-1])
+        return now, hidden, slopes

@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from viewrace.report.blocker import blocker_figure, blocker_table
 from viewrace.report.finite_size import finite_size_figure
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
 
@@ -211,5 +212,9 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "real-pixels": {"Single-view accuracy on digits outside the training pool.": _real_pixels},
     "finite-size": {
         "Coverage of single networks, one setting varied at a time; bands are 95% intervals over networks.": finite_size_figure
+    },
+    "blocker-001": {
+        "What each ingredient is worth: coverage of single networks, bars are 95% intervals over networks.": blocker_figure,
+        "The same in numbers, with 95% intervals (seed diversity: over classes).": blocker_table,
     },
 }

@@ -36,23 +36,30 @@ class Objective:
     def __init__(self, family: Family, inputs: Tensor, loss: Loss):
         self.family, self.inputs, self.loss = family, inputs, loss
         self.hard = isinstance(loss, HardLoss)
-        self.block = max(1, BLOCK_NUMBERS // family.activations(len(inputs)))
 
-    def at(self, params: Params, seeds: Tensor, examples: Tensor | None = None, count_right: bool = True) -> Point:
+    def at(
+        self, params: Params, seeds: Tensor, examples: Tensor | None = None, count_right: bool = True, gradient: bool = True
+    ) -> Point:
         """Gradient, loss value, gap and fraction of examples right of the networks `seeds`, whose weights are `params`.
 
-        Counting is left out (0) where nobody asks for it, in the inner stages of a step.
+        Counting is left out (0) where nobody asks for it, in the inner stages of a step; so is the gradient (empty) where the
+        stopping rule alone is asked for.
         """
         inputs = self.inputs if examples is None else self.inputs[examples]
         labels = self.loss.labels if examples is None else self.loss.labels[examples]
-        points = []
-        for start in range(0, len(seeds), self.block):
-            rows = slice(start, start + self.block)
-            logits, back = self.family.pullback(take(params, rows), inputs)
+        points, block = [], max(1, BLOCK_NUMBERS // self.family.activations(len(inputs)))
+        for start in range(0, len(seeds), block):
+            rows = slice(start, start + block)
+            weights = take(params, rows)
+            logits, back = self.family.pullback(weights, inputs) if gradient else (self.family.logits(weights, inputs), _nothing)
             value, residual, gap = self.loss.evaluate(logits, seeds[rows], examples)
             right = (logits.argmax(dim=-1) == labels).float().mean(dim=1) if count_right else torch.zeros_like(value)
             points.append(Point(back(residual), value, gap, right))
         if len(points) == 1:
             return points[0]
-        gradient = {name: torch.cat([point.gradient[name] for point in points]) for name in params}
-        return Point(gradient, *(torch.cat(column) for column in list(zip(*points, strict=True))[1:]))
+        joined = {name: torch.cat([point.gradient[name] for point in points]) for name in points[0].gradient}
+        return Point(joined, *(torch.cat(column) for column in list(zip(*points, strict=True))[1:]))
+
+
+def _nothing(residual: Tensor) -> Params:
+    return {}
