@@ -10,7 +10,7 @@ from torch import Tensor
 
 from viewrace.config import Train, settings
 from viewrace.data import Distribution
-from viewrace.nets import MLP, Family, Params, PatchNet, make_family
+from viewrace.nets import MLP, DeepLinear, Family, Params, PatchNet, make_family
 from viewrace.nets.activation import power, smoothed_relu, smoothed_relu_parts
 from viewrace.streams import Stream, torch_generator
 from viewrace.train import HardLoss, evaluate_logits, train
@@ -28,7 +28,15 @@ def mlp(hidden: tuple[int, ...], q: int) -> tuple[dict, str]:
     return chosen, f"mlp-{len(hidden)}-q{q}"
 
 
-CASES = [*(patch_net(q) for q in (1, 2, 3, 4)), mlp((6,), 1), mlp((6,), 3), mlp((6, 7), 1), mlp((6, 7), 3)]
+def linear(*hidden: int) -> tuple[dict, str]:
+    return {"net.family": "linear", "net.hidden": hidden, "net.init": 1.0}, f"linear-{len(hidden)}"
+
+
+CASES = [
+    *(patch_net(q) for q in (1, 2, 3, 4)),
+    *(mlp(hidden, q) for hidden in ((6,), (6, 7)) for q in (1, 3)),
+    *(linear(*hidden) for hidden in ((), (6,), (6, 7))),
+]
 every_family = pytest.mark.parametrize("changes", [pytest.param(case, id=name) for case, name in CASES])
 DATA = {
     "data.classes": CLASSES,
@@ -77,6 +85,10 @@ def plain_logits(family: Family, params: Params, given: Tensor) -> Tensor:
                 for neuron in weight[label]:
                     for patch in range(given.shape[1]):
                         logits[:, label] += plain_activation(given[:, patch] @ neuron, family.q, family.rho)
+        elif isinstance(family, DeepLinear):
+            logits = given.reshape(len(given), -1)
+            for layer in range(len(params)):
+                logits = logits @ params[f"weight_{layer}"][seed].T
         else:
             assert isinstance(family, MLP)
             layers = len(params) // 2
@@ -135,7 +147,7 @@ def test_the_patch_nets_above_are_tried_on_every_part_of_the_activation(q):
         assert part.double().mean() > 0.1
 
 
-@pytest.mark.parametrize("changes", [patch_net(4)[0], mlp((6, 7), 3)[0]], ids=["patch", "mlp"])
+@pytest.mark.parametrize("changes", [patch_net(4)[0], mlp((6, 7), 3)[0], linear(6, 7)[0]], ids=["patch", "mlp", "linear"])
 def test_the_pullback_agrees_with_finite_differences(changes):
     family = build(changes)
     params = start(family, 0)
@@ -227,6 +239,15 @@ def test_mlp_weights_have_the_spread_of_he_times_init():
         assert (params[f"bias_{layer}"] == 0).all()
 
 
+def test_deep_linear_weights_have_the_spread_that_keeps_the_size_of_a_vector_times_init():
+    family = DeepLinear(classes=30, dim=20, patches=2, hidden=(50,), init=0.5)
+    params = family.init(generators(0, 1))
+    for layer, fan_in in enumerate((40, 50)):
+        weight = params[f"weight_{layer}"].double() / (0.5 / math.sqrt(fan_in))
+        assert abs(weight.mean()) < 5 / weight.numel() ** 0.5
+        assert abs(weight.square().mean() - 1) < 5 * (2 / weight.numel()) ** 0.5
+
+
 def test_a_student_may_have_a_width_and_init_of_its_own():
     config = settings(DATA | patch_net(3)[0])
     small, large = (make_family(config.net, config.data, width=7, init=init).init(generators(0))["weight"] for init in (0.2, 0.4))
@@ -249,7 +270,7 @@ def test_the_view_correlation_is_that_of_the_best_neuron():
                 assert float(found[seed, label, view]) == pytest.approx(max(each), rel=1e-12)
 
 
-@pytest.mark.parametrize("changes", [patch_net(3)[0], mlp((60, 60), 3)[0]], ids=["patch", "mlp"])
+@pytest.mark.parametrize("changes", [patch_net(3)[0], mlp((60, 60), 3)[0], linear(300, 300)[0]], ids=["patch", "mlp", "linear"])
 def test_blocks_of_seeds_and_examples_change_nothing(changes):
     family = build(changes | {"net.width": 40})
     given = inputs(count=1500)

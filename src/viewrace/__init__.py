@@ -8,13 +8,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from viewrace import theory
+    from viewrace import race, theory
     from viewrace.claims import CLAIMS, Scale, Verdict
     from viewrace.config import Settings, load, settings
     from viewrace.data import Distribution, Examples, check
     from viewrace.errors import ViewraceError
     from viewrace.presets import preset
-    from viewrace.study import Diagnosis, Study, diagnose, reproduce, train_networks
+    from viewrace.study import Diagnosis, Study, diagnose, predict_winners, reproduce, train_networks
 
 __version__ = "0.1.0"
 __all__ = [
@@ -30,7 +30,9 @@ __all__ = [
     "check",
     "diagnose",
     "load",
+    "predict_winners",
     "preset",
+    "race",
     "reproduce",
     "settings",
     "theory",
@@ -43,13 +45,13 @@ _HOMES = {
     "viewrace.data": ("Distribution", "Examples", "check"),
     "viewrace.errors": ("ViewraceError",),
     "viewrace.presets": ("preset",),
-    "viewrace.study": ("Diagnosis", "Study", "diagnose", "reproduce", "train_networks"),
+    "viewrace.study": ("Diagnosis", "Study", "diagnose", "predict_winners", "reproduce", "train_networks"),
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name == "theory":
-        return import_module("viewrace.theory")
+    if name in ("race", "theory"):
+        return import_module(f"viewrace.{name}")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(home), name)

@@ -137,16 +137,45 @@ def diagnose(
 
 
 @app.command()
+def predict(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, or the name of a preset: blocker-001")],
+    count: Annotated[int, typer.Option("--count", metavar="N", help="networks whose winners are told")] = 10,
+    rule: Annotated[str, typer.Option("--rule", help="growth, azl, neural-race, powers, l2, sum, or probe")] = "growth",
+    pilots: Annotated[int, typer.Option("--pilots", metavar="N", help="other networks, trained to calibrate on")] = 24,
+    verify: Annotated[bool, typer.Option("--verify", help="train the networks too, and see")] = False,
+    changes: Set = None,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="root seed")] = 1,
+    out: Out = None,
+) -> None:
+    """Tell which view each network will learn, before it is trained."""
+    from viewrace import study
+    from viewrace.config import settings
+    from viewrace.presets import named
+    from viewrace.screen import Screen, prediction_table, summary_table
+
+    chosen = settings(_overrides(changes), base=named(config))
+    mark = f"{rule}-n{count}-seed{seed}-{chosen.fingerprint()[:6]}" + ("-verified" if verify else "")
+    out = out or Path("results") / f"predict-{config.stem}-{mark}"
+    with _going_on(out), Screen(console) as screen:
+        screen.begins(f"{pilots} pilot networks" + (f" and {count} to verify" if verify else ""))
+        data = study.predict_winners(chosen, count, seed, rule, pilots, verify, out, screen.moves)
+    console.print(prediction_table(data))
+    console.print(summary_table(study.prediction_summary(data)))
+    console.print(f"results: {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results folder")]) -> None:
     """Show the verdicts or measures in a results folder."""
     from viewrace import study
-    from viewrace.screen import diagnosis_tables, summary_table, verdict_table
+    from viewrace.screen import diagnosis_tables, prediction_table, summary_table, verdict_table
+    from viewrace.study.prediction import PREDICTION
     from viewrace.study.training import ENTRY
 
     held = study.Folder(folder)
     whole = [name for name in held.manifest["entries"] if held.state(name) == "whole"]
     damaged = [name for name in held.manifest["entries"] if name not in whole]
-    verdicts = [held.note(name) for name in whole if name not in (ENTRY, study.DIAGNOSIS)]
+    verdicts = [held.note(name) for name in whole if name not in (ENTRY, PREDICTION, study.DIAGNOSIS)]
     if verdicts:
         console.print(verdict_table(verdicts, every_check=True))
     if ENTRY in whole:
@@ -156,6 +185,9 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results fol
         for table in diagnosis_tables(found):
             console.print(table, "")
         console.print(found["conclusion"], style="bold", highlight=False, markup=False)
+    if PREDICTION in whole:
+        console.print(prediction_table(held.read(PREDICTION)))
+        console.print(summary_table(study.prediction_summary(held.read(PREDICTION))))
     for name in damaged:
         console.print(
             f"{folder / name}.nc was changed since it was written (checksum): run the same command again",

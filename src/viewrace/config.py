@@ -143,14 +143,16 @@ def _check_per_view(name: str, values: tuple[float, ...] | None, views: int) -> 
 
 
 class Net(_Model):
-    """What learns: the patch network of AZL, or an MLP."""
+    """What learns: the patch network of AZL, an MLP, or a deep linear network."""
 
-    family: Literal["patch", "mlp"] = Field("patch", description="AZL's patch network, or a multilayer perceptron")
+    family: Literal["patch", "mlp", "linear"] = Field(
+        "patch", description="AZL's patch network, a multilayer perceptron, or a deep linear network"
+    )
     q: int = Field(4, ge=1, description="power of the smoothed ReLU; 1 is plain ReLU, the race needs 3 or more")
     rho: Positive = Field(10.0, description="width of the polynomial part of the smoothed ReLU")
     width: int = Field(5, ge=1, description="m, neurons per class")
     init: Positive = Field(0.03, description="sigma0, standard deviation of the initial weights, in units of rho")
-    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="mlp: width of each hidden layer")
+    hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="mlp, linear: width of each hidden layer")
 
 
 class Train(_Model):

@@ -17,12 +17,14 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from xarray import Dataset
 
 from viewrace.claims import Claim, Verdict
 from viewrace.measure import Estimate
 
-__all__ = ["Screen", "diagnosis_tables", "summary_table", "verdict_table"]
+__all__ = ["Screen", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
 
+MOST_ROWS, MOST_COLUMNS = 20, 10
 COLOUR = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
 
 
@@ -156,3 +158,31 @@ def _rungs(found: Mapping[str, Any]) -> Table:
         cells = [_measured(rung[part])[0] for part in ("effect", "alone", "mended")]
         table.add_row(f"{rung['name']}\n[dim]{rung['here']}[/dim]", judged, *cells, "\n".join(rung["set"]))
     return table
+
+
+def prediction_table(data: Dataset) -> Table:
+    """The predicted view of each class (views from 1) and its probability in percent, a row a network; red where wrong."""
+    rows, columns = min(data.sizes["seed"], MOST_ROWS), min(data.sizes["label"], MOST_COLUMNS)
+    cut = rows < data.sizes["seed"] or columns < data.sizes["label"]
+    caption = f"view (probability in percent); the first {rows} networks and {columns} classes, all in prediction.nc"
+    table = Table(
+        box=None,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="dim",
+        caption=caption if cut else "view (probability in percent)",
+    )
+    table.add_column("network", justify="right")
+    for label in range(columns):
+        table.add_column(f"{label}", justify="right", no_wrap=True)
+    sure = data["probability"].max("view").values
+    for seed in range(rows):
+        table.add_row(str(seed), *(_told(data, sure, seed, label) for label in range(columns)))
+    return table
+
+
+def _told(data: Dataset, sure: Any, seed: int, label: int) -> str:
+    view, percent = int(data["predicted"].values[seed, label]), 100 * float(sure[seed, label])
+    text = f"{view + 1} [dim]({min(percent, 99):.0f})[/dim]"
+    wrong = "winner" in data and int(data["winner"].values[seed, label]) != view
+    return f"[red]{text}[/red]" if wrong else text

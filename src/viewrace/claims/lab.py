@@ -27,6 +27,9 @@ class Role(IntEnum):
     MEMBER = 0
     STUDENT = 1
     HEIR = 2
+    PILOT = 3
+    LINEAR = 40
+    GATED = 41
 
 
 class Shelf(Protocol):
@@ -104,17 +107,20 @@ class Lab:
             self._benches[key] = Bench(settings, root)
         return self._benches[key]
 
-    def members(self, bench: Bench, count: int) -> Networks:
-        """The first `count` networks trained on hard labels; growing the number leaves the first as they were."""
+    def members(self, bench: Bench, count: int, cost: float = 1.0) -> Networks:
+        """The first `count` networks trained on hard labels; growing the number leaves the first as they were.
+
+        `cost` is what one of them costs in units of work.
+        """
         key = (bench.settings.fingerprint(), bench.root)
         have = self._members.get(key)
         start = len(have) if have is not None else 0
         if start < count:
             generators = bench.generators(Role.MEMBER, start, count)
-            more = self.train(bench, f"member-{start}-{count}", bench.family(), generators, bench.hard_loss())
+            more = self.train(bench, f"member-{start}-{count}", bench.family(), generators, bench.hard_loss(), cost=cost)
             have = self._members[key] = more if have is None else _join(have, more)
         else:
-            self.progress(count)
+            self.progress(count * cost)
         assert have is not None
         return _first(have, count)
 

@@ -6,12 +6,15 @@ import difflib
 
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
+from viewrace.claims.deep_linear import DeepLinearModes
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
+from viewrace.claims.exponent import Exponent
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.self_distillation import SelfDistillation
 from viewrace.claims.single_view import SingleView
+from viewrace.claims.winner import Winner
 from viewrace.errors import ViewraceError
 
 __all__ = ["CLAIMS", "THEOREMS", "find"]
@@ -23,7 +26,10 @@ CLAIMS: tuple[Claim, ...] = (
     SelfDistillation(),
     RealPixels(),
     FiniteSize(),
+    Winner(),
+    Exponent(),
     Blocker(),
+    DeepLinearModes(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

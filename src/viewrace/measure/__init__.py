@@ -10,7 +10,7 @@ from viewrace.measure.coverage import (
     view_logits,
     views_of,
 )
-from viewrace.measure.interval import Estimate, bootstrap, bootstrap_difference
+from viewrace.measure.interval import Estimate, bootstrap, bootstrap_difference, percentiles
 from viewrace.measure.race import dominance, effective_rank, seed_diversity, surviving_views, union, winner
 
 __all__ = [
@@ -25,6 +25,7 @@ __all__ = [
     "in_context_accuracy",
     "learned",
     "margin",
+    "percentiles",
     "seed_diversity",
     "surviving_views",
     "union",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["LEVEL", "Estimate", "bootstrap", "bootstrap_difference"]
+__all__ = ["LEVEL", "Estimate", "bootstrap", "bootstrap_difference", "percentiles"]
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -57,6 +57,12 @@ def bootstrap_difference(first: ArrayLike, second: ArrayLike, generator: np.rand
     spread = _resampled_means(a, np.zeros(len(a)), generator) - _resampled_means(b, np.zeros(len(b)), generator)
     low, high = np.quantile(spread, _levels(min(len(a), len(b)), 1))
     return Estimate(value, float(low), float(high), min(len(a), len(b)), f"bootstrap over {unit}")
+
+
+def percentiles(value: float, resampled: ArrayLike, count: int, unit: str = "networks") -> Estimate:
+    """An estimate that is no mean, with the interval of its values on resampled data, widened for a small `count`."""
+    low, high = np.quantile(np.asarray(resampled, dtype=np.float64), _levels(count, 1))
+    return Estimate(float(value), float(low), float(high), count, f"bootstrap over {unit}")
 
 
 def _finite(values: ArrayLike) -> NDArray[np.float64]:

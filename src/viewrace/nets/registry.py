@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from viewrace.config import Data, Net
 from viewrace.nets.family import Family
+from viewrace.nets.linear import DeepLinear
 from viewrace.nets.mlp import MLP
 from viewrace.nets.patch import PatchNet
 
@@ -14,7 +15,9 @@ def make_family(net: Net, data: Data, width: int | None = None, init: float | No
     """The family that `net` names, for inputs as `data` draws them; `width` and `init` override (a student's own)."""
     init = net.init if init is None else init
     patches = 1 if data.layout == "flat" else data.patches
+    hidden = net.hidden if width is None else (width * data.classes,) * len(net.hidden)
+    if net.family == "linear":
+        return DeepLinear(data.classes, data.dim, patches, hidden, init)
     if net.family == "mlp":
-        hidden = net.hidden if width is None else (width * data.classes,) * len(net.hidden)
         return MLP(data.classes, data.dim, patches, hidden, net.q, net.rho, init)
     return PatchNet(data.classes, data.dim, patches, width or net.width, net.q, net.rho, init)

@@ -10,8 +10,10 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from viewrace.report.blocker import blocker_figure, blocker_table
+from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.finite_size import finite_size_figure
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
+from viewrace.report.winner import exponent_figure, winner_figure
 
 __all__ = ["figures_of"]
 
@@ -213,8 +215,21 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "finite-size": {
         "Coverage of single networks, one setting varied at a time; bands are 95% intervals over networks.": finite_size_figure
     },
+    "winner": {
+        "Winners told from the initial weights (a: correlation of a neuron with a view, S: strength of the view in the data). "
+        "Left: share of (seed, class) pairs told right, 95% intervals over networks; dotted: the bound that the growth rule is "
+        "held to at q = 4. Right: pairs grouped by lead, 95% intervals over pairs.": winner_figure
+    },
+    "exponent": {
+        "One view stronger than the others by f in S = E[z^q]. Right: the exponent fitted to all networks, with its 95% "
+        "interval over networks.": exponent_figure
+    },
     "blocker-001": {
         "What each ingredient is worth: coverage of single networks, bars are 95% intervals over networks.": blocker_figure,
         "The same in numbers, with 95% intervals (seed diversity: over classes).": blocker_table,
+    },
+    "deep-linear": {
+        "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "
+        "(middle); how far random inits are from it (right, bands are 95% intervals over networks).": deep_linear_figure
     },
 }

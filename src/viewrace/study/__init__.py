@@ -3,6 +3,7 @@
 from viewrace.study.diagnosis import DIAGNOSIS, Diagnosis, diagnose
 from viewrace.study.files import write_json
 from viewrace.study.folder import Folder
+from viewrace.study.prediction import predict_winners, prediction_summary
 from viewrace.study.runner import Study, Watcher, agreed_views, default_folder, reproduce
 from viewrace.study.training import summary, train_networks
 
@@ -15,6 +16,8 @@ __all__ = [
     "agreed_views",
     "default_folder",
     "diagnose",
+    "predict_winners",
+    "prediction_summary",
     "reproduce",
     "summary",
     "train_networks",

@@ -70,8 +70,6 @@ def _single_views(settings: Settings, examples: Examples) -> tuple[list[Line], f
 
 
 def _expected_single(data: Data) -> float:
-    if data.layout == "patches":
-        return data.mu
     chance = np.array(data.view_probability)
     none = np.prod(1 - chance)
     one = sum(p * np.prod(np.delete(1 - chance, index)) for index, p in enumerate(chance))

@@ -96,10 +96,15 @@ def _multi_view(settings: Settings, single: float) -> Ingredient | None:
         return None
     flat = settings.data.layout == "flat"
     mend: dict[str, Any] = {"data.mu": 0.0} if settings.data.mu else {}
-    if flat and min(settings.data.view_probability) < 1:
+    if min(settings.data.view_probability) < 1:
         mend["data.p"] = 1.0
     here = f"{single:.2f} of the examples show a single view"
-    return Ingredient("single-view examples", here, mend, {"data.mu": round(single, 4) if flat else settings.data.mu})
+    return Ingredient(
+        "single-view examples",
+        here,
+        mend,
+        {"data.mu": round(single, 4) if flat else settings.data.mu, "data.p": 1.0 if flat else settings.data.p},
+    )
 
 
 def _patches(settings: Settings) -> Ingredient | None:
@@ -130,7 +135,7 @@ def _shared(settings: Settings) -> Ingredient | None:
 
 def _small_init(settings: Settings, start: float) -> Ingredient | None:
     rho = _rho(settings)
-    if start <= LARGE_INIT * rho:
+    if not start > LARGE_INIT * rho:
         return None
     here = f"the leading response starts at {start / rho:.2f} of rho = {rho:g}"
     spoil = {"net.init": settings.net.init if settings.net.family == "patch" else float(f"{start / rho:.2g}")}
