@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,7 @@ class Diagnosis:
     rungs: tuple[Rung, ...]
     mended: Estimate | None
     started: str
+    ended: str = field(default_factory=now)
 
     @property
     def causes(self) -> list[str]:
@@ -62,11 +63,11 @@ class Diagnosis:
 
     def to_json(self) -> dict[str, Any]:
         """Plain values only (docs/results.md)."""
-        plain = {name: getattr(self, name) for name in ("regime", "conclusion", "root", "started")}
+        plain = {name: getattr(self, name) for name in ("regime", "conclusion", "root", "started", "ended")}
         lines = {part: [line.to_json() for line in getattr(self, part)] for part in ("before", "after", "rungs")}
         numbers = {part: None if (held := getattr(self, part)) is None else vars(held) for part in ("coverage", "mended")}
         views = {"views": self.settings.data.views, "causes": self.causes, "cause_words": cause_words(self.rungs)}
-        tail = {"settings": self.settings.to_yaml(), "ended": now(), "environment": environment()}
+        tail = {"settings": self.settings.to_yaml(), "environment": environment()}
         return plain | views | numbers | lines | tail
 
 
