@@ -14,11 +14,12 @@ if TYPE_CHECKING:
     from viewrace.data import Distribution, Examples, check
     from viewrace.errors import ViewraceError
     from viewrace.presets import preset
-    from viewrace.study import Study, predict_winners, reproduce, train_networks
+    from viewrace.study import Diagnosis, Study, diagnose, predict_winners, reproduce, train_networks
 
 __version__ = "0.1.0"
 __all__ = [
     "CLAIMS",
+    "Diagnosis",
     "Distribution",
     "Examples",
     "Scale",
@@ -27,6 +28,7 @@ __all__ = [
     "Verdict",
     "ViewraceError",
     "check",
+    "diagnose",
     "load",
     "predict_winners",
     "preset",
@@ -43,7 +45,7 @@ _HOMES = {
     "viewrace.data": ("Distribution", "Examples", "check"),
     "viewrace.errors": ("ViewraceError",),
     "viewrace.presets": ("preset",),
-    "viewrace.study": ("Study", "predict_winners", "reproduce", "train_networks"),
+    "viewrace.study": ("Diagnosis", "Study", "diagnose", "predict_winners", "reproduce", "train_networks"),
 }
 
 

@@ -105,6 +105,38 @@ def train(
 
 
 @app.command()
+def diagnose(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="settings (YAML), or the name of a preset: blocker-001")],
+    changes: Set = None,
+    count: Annotated[int, typer.Option("--count", metavar="N", help="networks to train")] = 8,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="root seed")] = 1,
+    no_train: Annotated[bool, typer.Option("--no-train", help="only what can be told before training, in seconds")] = False,
+    out: Out = None,
+    json_file: Annotated[Path | None, typer.Option("--json", metavar="FILE", help="write the diagnosis to this file too")] = None,
+) -> None:
+    """Say whether a setting shows a race, and if not what forbids it and what to change."""
+    from viewrace import study
+    from viewrace.config import settings
+    from viewrace.presets import named
+    from viewrace.report import write_diagnosis_figure
+    from viewrace.screen import Screen, diagnosis_tables
+
+    chosen = settings(_overrides(changes), base=named(config))
+    kind = "untrained" if no_train else f"n{count}"
+    out = out or Path("results") / f"diagnose-{config.stem}-{kind}-seed{seed}-{chosen.fingerprint()[:6]}"
+    with _going_on(out), Screen(console) as screen:
+        screen.begins("networks")
+        found = study.diagnose(chosen, count, seed, not no_train, None, out, screen.moves).to_json()
+    write_diagnosis_figure(found, out)
+    if json_file is not None:
+        study.write_json(json_file, found)
+    for table in diagnosis_tables(found):
+        console.print(table, "")
+    console.print(found["conclusion"], style="bold", highlight=False, markup=False)
+    console.print(f"results: {out}", highlight=False, soft_wrap=True)
+
+
+@app.command()
 def predict(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, or the name of a preset: blocker-001")],
     count: Annotated[int, typer.Option("--count", metavar="N", help="networks whose winners are told")] = 10,
@@ -160,18 +192,23 @@ def phase(
 def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results folder")]) -> None:
     """Show the verdicts or measures in a results folder."""
     from viewrace import study
-    from viewrace.screen import prediction_table, summary_table, verdict_table
+    from viewrace.screen import diagnosis_tables, prediction_table, summary_table, verdict_table
     from viewrace.study.prediction import PREDICTION
     from viewrace.study.training import ENTRY
 
     held = study.Folder(folder)
     whole = [name for name in held.manifest["entries"] if held.state(name) == "whole"]
     damaged = [name for name in held.manifest["entries"] if name not in whole]
-    verdicts = [held.note(name) for name in whole if name not in (ENTRY, PREDICTION)]
+    verdicts = [held.note(name) for name in whole if name not in (ENTRY, PREDICTION, study.DIAGNOSIS)]
     if verdicts:
         console.print(verdict_table(verdicts, every_check=True))
     if ENTRY in whole:
         console.print(summary_table(study.summary(held.read(ENTRY))))
+    if study.DIAGNOSIS in whole:
+        found = held.note(study.DIAGNOSIS)
+        for table in diagnosis_tables(found):
+            console.print(table, "")
+        console.print(found["conclusion"], style="bold", highlight=False, markup=False)
     if PREDICTION in whole:
         console.print(prediction_table(held.read(PREDICTION)))
         console.print(summary_table(study.prediction_summary(held.read(PREDICTION))))

@@ -22,7 +22,7 @@ from xarray import Dataset
 from viewrace.claims import Claim, Verdict
 from viewrace.measure import Estimate
 
-__all__ = ["Screen", "prediction_table", "summary_table", "verdict_table"]
+__all__ = ["Screen", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
 
 MOST_ROWS, MOST_COLUMNS = 20, 10
 COLOUR = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -130,6 +130,41 @@ def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:
             table.add_row(name, rf"{value.value:.3f} \[{value.low:.3f}, {value.high:.3f}]", str(value.n))
         else:
             table.add_row(name, value if isinstance(value, str) else f"{value:.3f}", "")
+    return table
+
+
+def diagnosis_tables(found: Mapping[str, Any]) -> list[Table]:
+    """What `viewrace diagnose` measured, and what each missing ingredient is worth; from its JSON."""
+    measured = Table(box=None, pad_edge=False, header_style="dim")
+    measured.add_column("measure")
+    measured.add_column("value [95%]", no_wrap=True)
+    measured.add_column("n", justify="right", no_wrap=True)
+    measured.add_column("what it says", style="dim")
+    for title, part in (("before training", "before"), ("after training", "after")):
+        if found[part]:
+            measured.add_row(f"[bold]{title}[/bold]")
+        for line in found[part]:
+            measured.add_row(f"  {line['name']}", *_measured(line["value"]), line["says"].replace("[", r"\["))
+    return [measured, _rungs(found)] if found["rungs"] else [measured]
+
+
+def _measured(value: Any) -> tuple[str, str]:
+    if isinstance(value, Mapping):
+        return rf"{value['value']:.3f} \[{value['low']:.3f}, {value['high']:.3f}]", str(value["n"])
+    return "-" if value is None else value if isinstance(value, str) else f"{value:.3f}", ""
+
+
+def _rungs(found: Mapping[str, Any]) -> Table:
+    """Coverage with an ingredient alone left as it is, and with it alone mended; the largest cause first."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("missing ingredient")
+    for name in ("cause?", "worth [95%]", "only this left", "only this mended"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("to mend it")
+    for rung in found["rungs"]:
+        judged = {True: "[red]yes[/]", False: "no", None: "not told"}[rung["cause"]]
+        cells = [_measured(rung[part])[0] for part in ("effect", "alone", "mended")]
+        table.add_row(f"{rung['name']}\n[dim]{rung['here']}[/dim]", judged, *cells, "\n".join(rung["set"]))
     return table
 
 

@@ -1,5 +1,7 @@
 """Many runs: the results folder, resume, and the road from settings to verdicts."""
 
+from viewrace.study.diagnosis import DIAGNOSIS, Diagnosis, diagnose
+from viewrace.study.files import write_json
 from viewrace.study.folder import Folder
 from viewrace.study.phase import phase, phase_folder
 from viewrace.study.prediction import predict_winners, prediction_summary
@@ -7,6 +9,8 @@ from viewrace.study.runner import Study, Watcher, agreed_views, default_folder, 
 from viewrace.study.training import summary, train_networks
 
 __all__ = [
+    "DIAGNOSIS",
+    "Diagnosis",
     "Folder",
     "Study",
     "Watcher",
@@ -14,9 +18,11 @@ __all__ = [
     "default_folder",
     "phase",
     "phase_folder",
+    "diagnose",
     "predict_winners",
     "prediction_summary",
     "reproduce",
     "summary",
     "train_networks",
+    "write_json",
 ]

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
 
-__all__ = ["checksum", "write_text", "write_whole"]
+from viewrace.errors import ViewraceError
+
+__all__ = ["checksum", "write_json", "write_text", "write_whole"]
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -24,6 +27,14 @@ def write_whole(path: Path, write: Callable[[Path], object]) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write UTF-8 text, whole or not at all."""
     write_whole(path, lambda partial: partial.write_text(text, encoding="utf-8"))
+
+
+def write_json(path: Path, tree: object) -> None:
+    """Write plain values as JSON, whole or not at all. Raises ViewraceError where the file cannot be written."""
+    try:
+        write_text(path, json.dumps(tree, indent=1, allow_nan=False))
+    except OSError as error:
+        raise ViewraceError(f"cannot write {path}: {error.strerror}; choose another file") from None
 
 
 def checksum(path: Path) -> str:
