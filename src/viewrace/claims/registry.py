@@ -7,6 +7,7 @@ import difflib
 from viewrace.claims.base import Claim
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
+from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.self_distillation import SelfDistillation
@@ -22,6 +23,7 @@ CLAIMS: tuple[Claim, ...] = (
     SelfDistillation(),
     RealPixels(),
     FiniteSize(),
+    ExternalSignal(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 
