@@ -15,7 +15,7 @@ from viewrace.claims.verdict import Verdict, at_least, at_most, within
 from viewrace.config import Settings
 from viewrace.measure import MARGINS, Estimate, bootstrap, learned
 from viewrace.measure.coverage import strength
-from viewrace.nets import PatchNet, make_family
+from viewrace.nets import Family, Params, make_family
 from viewrace.presets import DIGITS_RELU
 from viewrace.race import Split, gradient_split
 from viewrace.train import Film, Loss, SoftLoss, averaged, evaluate_logits
@@ -24,7 +24,7 @@ __all__ = ["ExternalSignal", "exponent", "least_drive", "taken"]
 
 STUDENTS = {Scale.SMOKE: 2, Scale.QUICK: 4, Scale.FULL: 12}
 VARIANTS = {Scale.SMOKE: 2, Scale.QUICK: 2, Scale.FULL: 6}
-FRAMES = {Scale.SMOKE: 30, Scale.QUICK: 60, Scale.FULL: 120}
+FRAMES = {Scale.SMOKE: 30, Scale.QUICK: 40, Scale.FULL: 120}
 OTHER_POWERS = (1, 2, 3)
 FIRST, LAST = 0.02, 70.0
 """When the film begins and ends, in units of the time that a view at its init needs to grow, rho sigma0^(2-q)."""
@@ -54,7 +54,7 @@ class ExternalSignal(Claim):
         f"neurons of all views but the strongest, is within {SLOPE_ERROR} of 0. By the gradient it is within {SLOPE_ERROR} of "
         "q - 1, at the preset's q and for students of q = 1, 2, 3. What may hold instead is in the drive, the growth rate over "
         "(a / rho)^(q-1): the least a lost view has, until it is learned or the film ends, over its start, is at most "
-        f"{VANISHED} under hard labels and at least {ALIVE} under soft ones, and at least {LEARNED} of the lost views are learned. "
+        f"{VANISHED} under hard labels and at least {ALIVE} under soft ones, and at least {LEARNED} of them are learned. "
         "Students per root seed: 2, 4, 12; per power 2, 2, 6."
     )
     by_default = False
@@ -116,8 +116,10 @@ def _one_root(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
         if power != own:
             table, split = _film(lab, bench, f"filmed-q{power}", power, loss, VARIANTS[scale], scale)
             found[power] = _exponents(bench, power, _at_taken(table, split))
-    columns = [xr.DataArray(found[power], dims="seed") for power in sorted(found)]
-    return data.assign(exponent=xr.concat(columns, dim="power", join="outer")).assign_coords(power=sorted(found))
+    table = np.full((len(found), max(map(len, found.values()))), np.nan)
+    for row, power in enumerate(sorted(found)):
+        table[row, : len(found[power])] = found[power]
+    return data.assign(exponent=(("power", "seed"), table)).assign_coords(power=sorted(found))
 
 
 def _init(bench: Bench, power: int) -> float:
@@ -141,7 +143,7 @@ def _film(lab: Lab, bench: Bench, label: str, power: int, loss: Loss, count: int
     return _table(bench, family, weights, film, split, networks), split
 
 
-def _table(bench: Bench, family: Any, weights: Any, film: Film, split: Split, networks: Networks) -> xr.Dataset:
+def _table(bench: Bench, family: Family, weights: Params, film: Film, split: Split, networks: Networks) -> xr.Dataset:
     shape = film.time.shape
     shown = bench.distribution.probes()
     probes = evaluate_logits(family, weights, shown.flatten(0, 2)).unflatten(1, shown.shape[:3])

@@ -103,17 +103,16 @@ def _block(
     dtype = params["weight"].dtype
     inputs, features = examples.inputs.to(dtype), features.to(dtype)
     power = shown_power(examples, family.q).to(dtype)
-    logits = family.logits(params, inputs)
+    logits, back = family.pullback(params, inputs)
     hard = HardLoss(examples.labels).evaluate(logits, seeds).residual
     whole = loss.evaluate(logits, seeds).residual
     distracting = power.clone()
     distracting[torch.arange(len(examples)), examples.labels] = 0.0
-    growth, drive = [], []
-    for residual in (hard, whole - hard):
-        gradient = family.pullback(params, inputs)[1](residual)["weight"]
-        growth.append(-_along(gradient, features))
-        drive.append(_drive(residual, power))
-    return (_along(params["weight"], features), *growth, *drive, _drive(whole, distracting))
+    # a pullback serves one residual, so the second part asks for another
+    own = -_along(back(hard)["weight"], features)
+    external = -_along(family.pullback(params, inputs)[1](whole - hard)["weight"], features)
+    drives = _drive(hard, power), _drive(whole - hard, power), _drive(whole, distracting)
+    return _along(params["weight"], features), own, external, *drives
 
 
 def _drive(residual: Tensor, power: Tensor) -> Tensor:
