@@ -26,8 +26,9 @@ STUDENTS = {Scale.SMOKE: 2, Scale.QUICK: 4, Scale.FULL: 12}
 VARIANTS = {Scale.SMOKE: 2, Scale.QUICK: 2, Scale.FULL: 6}
 FRAMES = {Scale.SMOKE: 30, Scale.QUICK: 40, Scale.FULL: 120}
 OTHER_POWERS = (1, 2, 3)
-FIRST, LAST = 0.02, 70.0
-"""When the film begins and ends, in units of the time that a view at its init needs to grow, rho sigma0^(2-q)."""
+FIRST, LAST, VARIANT_LAST = 0.02, 70.0, 10.0
+"""When the film begins and ends, in units of the time that a view at its init needs to grow, rho sigma0^(2-q). Of the other
+powers only the moment is asked for at which the classes are taken."""
 TAKEN = 0.05
 """A class is taken once the labels' own drive on its views is down to this fraction of its start."""
 LEAST_STRENGTH = 0.5
@@ -114,8 +115,8 @@ def _one_root(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
     found = {own: _exponents(bench, own, data)}
     for power in _powers(bench.settings):
         if power != own:
-            table, split = _film(lab, bench, f"filmed-q{power}", power, loss, VARIANTS[scale], scale)
-            found[power] = _exponents(bench, power, _at_taken(table, split))
+            variant, split = _film(lab, bench, f"filmed-q{power}", power, loss, VARIANTS[scale], scale)
+            found[power] = _exponents(bench, power, _at_taken(variant, split))
     table = np.full((len(found), max(map(len, found.values()))), np.nan)
     for row, power in enumerate(sorted(found)):
         table[row, : len(found[power])] = found[power]
@@ -133,8 +134,9 @@ def _film(lab: Lab, bench: Bench, label: str, power: int, loss: Loss, count: int
     net = settings.net.model_copy(update={"q": power})
     family = make_family(net, settings.data, settings.distill.width, init)
     unit = net.rho * max(1.0, init ** (2 - power))
-    film = Film(FIRST * unit, LAST * unit, FRAMES[scale])
-    to_the_end = settings.distill.model_copy(update={"time": LAST * unit, "tolerance": 1e-9})
+    end = unit * (LAST if power == settings.net.q else VARIANT_LAST)
+    film = Film(FIRST * unit, end, FRAMES[scale])
+    to_the_end = settings.distill.model_copy(update={"time": end, "tolerance": 1e-9})
     generators = bench.generators(Role.STUDENT, 0, count)
     networks = lab.train(bench, f"{label}-{count}", family, generators, loss, student=to_the_end, cost=2.0, film=film)
     weights = {name: tensor.flatten(0, 1) for name, tensor in film.weights.items()}
