@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 import xarray as xr
@@ -11,6 +9,7 @@ from numpy.typing import NDArray
 
 from viewrace.claims.base import Claim, Scale
 from viewrace.claims.lab import Bench, Lab, Networks, Role
+from viewrace.claims.lost_views import TAKEN, drives, exponent, from_distractors, least_drive, strongest, taken
 from viewrace.claims.verdict import Verdict, at_least, at_most, within
 from viewrace.config import Settings
 from viewrace.measure import MARGINS, Estimate, bootstrap, learned
@@ -20,7 +19,7 @@ from viewrace.presets import DIGITS_RELU
 from viewrace.race import Split, gradient_split
 from viewrace.train import Film, Loss, SoftLoss, averaged, evaluate_logits
 
-__all__ = ["ExternalSignal", "exponent", "least_drive", "taken"]
+__all__ = ["ExternalSignal"]
 
 STUDENTS = {Scale.SMOKE: 2, Scale.QUICK: 4, Scale.FULL: 12}
 VARIANTS = {Scale.SMOKE: 2, Scale.QUICK: 2, Scale.FULL: 6}
@@ -29,8 +28,6 @@ OTHER_POWERS = (1, 2, 3)
 FIRST, LAST, VARIANT_LAST = 0.02, 70.0, 10.0
 """When the film begins and ends, in units of the time that a view at its init needs to grow, rho sigma0^(2-q). Of the other
 powers only the moment is asked for at which the classes are taken."""
-TAKEN = 0.05
-"""A class is taken once the labels' own drive on its views is down to this fraction of its start."""
 LEAST_STRENGTH = 0.5
 """The exponent is fitted above this fraction of the init's standard deviation, where the view's own patches decide."""
 SLOPE_ERROR = 0.3
@@ -161,27 +158,18 @@ def _table(bench: Bench, family: Family, weights: Params, film: Film, split: Spl
     return table.assign(time=(("frame", "seed"), film.time.numpy()), outcome=("seed", networks.trained.outcome.numpy()))
 
 
-def taken(data: xr.Dataset) -> xr.DataArray:
-    """(.., label) the frame in which a class is taken: the labels' own drive on it is down to TAKEN of its start; -1 if never."""
-    drive = data["drive_self"].mean("view")
-    reached = drive <= TAKEN * drive.isel(frame=0)
-    return xr.where(reached.any("frame"), reached.argmax("frame"), -1)
-
-
 def _at_taken(data: xr.Dataset, split: Split) -> xr.Dataset:
     """Strength and the teacher's part of the growth of every (label, neuron, view) when its class is taken.
 
     Nothing (NaN) for the class's strongest view, and for a class that is never taken.
     """
     frames = taken(data)
-    safe = frames.clip(min=0)
-    strongest = data["logit"].isel(frame=safe).argmax("view")
-    keep = (frames >= 0) & (strongest != xr.DataArray(np.arange(data.sizes["view"]), dims="view"))
+    keep = (frames >= 0) & ~strongest(data)
     dims = ("frame", "seed", "label", "neuron", "view")
     shape = (data.sizes["frame"], data.sizes["seed"])
     columns = {"strength": split.strength, "growth": split.external}
     table = xr.Dataset({name: (dims, value.unflatten(0, shape).numpy()) for name, value in columns.items()})
-    return table.isel(frame=safe).where(keep)
+    return table.isel(frame=frames.clip(min=0)).where(keep)
 
 
 def _exponents(bench: Bench, power: int, data: xr.Dataset) -> NDArray[np.float64]:
@@ -190,40 +178,6 @@ def _exponents(bench: Bench, power: int, data: xr.Dataset) -> NDArray[np.float64
     high = rho / bench.settings.data.amplitude[1]
     a, growth = (data[name].transpose("seed", ...).values for name in ("strength", "growth"))
     return np.array([exponent(a[seed], growth[seed], low, high) for seed in range(len(a))])
-
-
-def exponent(a: NDArray[Any], growth: NDArray[Any], low: float, high: float) -> float:
-    """Least-squares slope of log growth in log a over low < a < high; NaN where fewer than 3 are left.
-
-    Growth that is not positive has no logarithm and is left out.
-    """
-    use = (a > low) & (a < high) & (growth > 0)
-    if use.sum() < 3:
-        return float("nan")
-    return float(np.polyfit(np.log(a[use]), np.log(growth[use]), 1)[0])
-
-
-def least_drive(data: xr.Dataset) -> xr.Dataset:
-    """For each network, means over its lost views: `least`, the least drive over that at the init, from the moment the class
-    is taken until the view is learned or the film ends; `learned`, how many are learned by then; `at_taken`, the drive then.
-
-    A view has lost that is not learned when its class is taken. NaN for a network in which none has.
-    """
-    frames = taken(data)
-    drive = data["drive_self"] + data["drive_external"]
-    share = drive / drive.isel(frame=0)
-    index = xr.DataArray(np.arange(data.sizes["frame"]), dims="frame")
-    after = (frames >= 0) & (index >= frames)
-    ever = (data["learned"] & after).cumsum("frame") > 0
-    lost = (frames >= 0) & ~data["learned"].isel(frame=frames.clip(min=0))
-    pairs = ("label", "view")
-    return xr.Dataset(
-        {
-            "least": share.where(after & ~ever & lost).min("frame").mean(pairs),
-            "learned": ever.isel(frame=-1).where(lost).mean(pairs),
-            "at_taken": share.isel(frame=frames.clip(min=0)).where(lost).mean(pairs),
-        }
-    )
 
 
 def _estimate(values: xr.DataArray, generator: np.random.Generator) -> Estimate:
@@ -245,23 +199,30 @@ def _measures(data: xr.Dataset, generator: np.random.Generator) -> dict[str, Est
     }
     found["teacher's part in neurons without the view, over those with it"] = growth.where(a <= 0).mean(inner) / above.mean(inner)
     found["share of the fitted points left out, growth not positive"] = (above <= 0).sum(inner) / above.notnull().sum(inner)
-    found["share of the lost views' drive that is from distractors"] = _from_distractors(soft)
+    found["share of the lost views' drive that is from distractors"] = from_distractors(soft)
     return {name: _estimate(values, generator) for name, values in found.items()}
 
 
-def _from_distractors(data: xr.Dataset) -> xr.DataArray:
-    frames = taken(data)
-    then = data.isel(frame=frames.clip(min=0)).where(frames >= 0)
-    lost = then["learned"] == 0
-    drive = (then["drive_self"] + then["drive_external"]).where(lost)
-    return then["drive_distractors"].where(lost).sum(("label", "view")) / drive.sum(("label", "view"))
-
-
 def _curves(data: xr.Dataset, generator: np.random.Generator) -> dict[str, list[float]]:
-    points = [_estimate(data["exponent"].sel(power=q), generator) for q in data["power"].values]
+    curves: dict[str, list[float]] = {"power": data["power"].values.tolist()}
+    curves |= _line("exponent", [_estimate(data["exponent"].sel(power=q), generator) for q in data["power"].values])
+    for taught in TAUGHT:
+        film = data.sel(taught=taught)
+        parts = drives(film)
+        curves[f"{taught}_time"] = film["time"].mean(("root", "seed")).values.tolist()
+        when = film["time"].isel(frame=taken(film).clip(min=0)).where(taken(film) >= 0)
+        curves[f"{taught}_taken"] = [float(when.median())]
+        for group in parts["group"].values:
+            for part in parts.data_vars:
+                table = parts[part].sel(group=group)
+                points = [_estimate(table.isel(frame=frame), generator) for frame in range(table.sizes["frame"])]
+                curves |= _line(f"{taught}_{group}_{part}", points)
+    return curves
+
+
+def _line(name: str, points: list[Estimate]) -> dict[str, list[float]]:
     return {
-        "power": data["power"].values.tolist(),
-        "exponent_estimate": [point.value for point in points],
-        "exponent_low": [point.low for point in points],
-        "exponent_high": [point.high for point in points],
+        f"{name}_estimate": [point.value for point in points],
+        f"{name}_low": [point.low for point in points],
+        f"{name}_high": [point.high for point in points],
     }
