@@ -16,7 +16,7 @@ from viewrace.data import Distribution, Examples
 from viewrace.measure import Views, views_of
 from viewrace.nets import Family, Params, make_family
 from viewrace.streams import Stream, torch_generator
-from viewrace.train import HardLoss, Loss, Trace, Trained, train
+from viewrace.train import Film, HardLoss, Loss, Trace, Trained, train
 
 __all__ = ["Bench", "Lab", "Networks", "Role", "Shelf"]
 
@@ -135,10 +135,12 @@ class Lab:
         student: Distill | None = None,
         cost: float = 1.0,
         trace: Trace | None = None,
+        film: Film | None = None,
     ) -> Networks:
         """Train networks and show them the views. `label` names the group within its settings and root seed.
 
-        A student's steps, tolerance and time are those of its `student` settings.
+        A student's steps, tolerance and time are those of its `student` settings. A group that is traced or filmed is
+        trained anew, since the shelf keeps its end alone.
         """
         config = bench.settings.train
         if student is not None:
@@ -146,7 +148,7 @@ class Lab:
             config = Train.model_validate(config.model_dump() | stopping)
         count = len(next(iter(init.values()))) if isinstance(init, dict) else len(init)
         key = f"{bench.settings.fingerprint()[:16]}-{bench.root}-{label}"
-        kept = self.shelf.get(key) if self.shelf is not None and trace is None else None
+        kept = self.shelf.get(key) if self.shelf is not None and trace is None and film is None else None
         if kept is not None:
             self.progress(count * cost)
             return _with_views(_unpack(family, kept), bench)
@@ -157,7 +159,8 @@ class Lab:
             self.progress((fraction - told) * count * cost)
             told = fraction
 
-        trained = train(family, init, bench.examples.inputs, loss, config, order=bench.root, progress=tell, trace=trace)
+        inputs = bench.examples.inputs
+        trained = train(family, init, inputs, loss, config, order=bench.root, progress=tell, trace=trace, film=film)
         tell(1.0)
         if self.shelf is not None:
             self.shelf.put(key, _pack(trained))

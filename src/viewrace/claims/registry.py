@@ -10,6 +10,7 @@ from viewrace.claims.deep_linear import DeepLinearModes
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
+from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.self_distillation import SelfDistillation
@@ -30,6 +31,7 @@ CLAIMS: tuple[Claim, ...] = (
     Exponent(),
     Blocker(),
     DeepLinearModes(),
+    ExternalSignal(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

@@ -1,8 +1,9 @@
 """How networks learn: losses, the gradient flow and descent, stopping, ensembles and distillation."""
 
+from viewrace.train.film import Film
 from viewrace.train.losses import HardLoss, Loss, SoftLoss, averaged
 from viewrace.train.outcome import Outcome
 from viewrace.train.run import Trained, evaluate_logits, train
 from viewrace.train.trace import Trace
 
-__all__ = ["HardLoss", "Loss", "Outcome", "SoftLoss", "Trace", "Trained", "averaged", "evaluate_logits", "train"]
+__all__ = ["Film", "HardLoss", "Loss", "Outcome", "SoftLoss", "Trace", "Trained", "averaged", "evaluate_logits", "train"]

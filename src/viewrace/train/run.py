@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from viewrace.config import Train
+from viewrace.errors import ViewraceError
 from viewrace.nets import Family, Params
 from viewrace.train.descent import descend
+from viewrace.train.film import Film
 from viewrace.train.flow import integrate
 from viewrace.train.losses import Loss
 from viewrace.train.objective import BLOCK_NUMBERS, Objective, take
@@ -81,12 +83,17 @@ def train(
     order: int = 0,
     progress: Progress | None = None,
     trace: Trace | None = None,
+    film: Film | None = None,
 ) -> Trained:
     """Train one network for each initial weight (or generator) until its own stopping rule holds.
 
-    inputs: (example, patch, dim). `order` is the root seed of the example order (sgd). Never raises for a run that
-    diverges: that is an outcome.
+    inputs: (example, patch, dim). `order` is the root seed of the example order (sgd). A `film` is taken of runs on the
+    gradient flow alone, since it is told the time by the flow. Never raises for a run that diverges: that is an outcome.
     """
+    if film is not None and config.method != "flow":
+        raise ViewraceError(
+            f"a film is taken of the gradient flow alone, received train.method = {config.method}: set it to flow"
+        )
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     params = init if isinstance(init, dict) else family.init(init)
     params = {name: tensor.to(dtype) for name, tensor in params.items()}
@@ -94,22 +101,29 @@ def train(
     everyone = torch.arange(len(next(iter(params.values()))))
     first = objective.at(params, everyone)
     state = State.start(params, first, loss.reference(len(everyone)).to(dtype))
-    watch = None if progress is None else _watcher(progress, config.steps)
+    watch = _watcher(progress, film, config.steps)
+    if film is not None:
+        film.open(state)
     if config.method == "flow":
         integrate(objective, state, first, config.error, config.tolerance, config.steps, config.time, watch, trace)
     else:
         descend(objective, state, config, order, watch)
+    if film is not None:
+        film.close(state)
     recall = _recall(family, state.params, inputs.to(dtype), loss.labels)
     gap = torch.where(state.failed, torch.nan, state.gap)
     outcome = judge_outcome(state.done, gap, state.first_gap, recall)
     return Trained(family, state.params, outcome, state.value, state.gap, state.right, state.evaluations, state.time)
 
 
-def _watcher(progress: Progress, steps: int) -> Callable[[State], None]:
+def _watcher(progress: Progress | None, film: Film | None, steps: int) -> Callable[[State], None]:
     def watch(state: State) -> None:
-        ended = state.done | state.failed
-        spent = (state.evaluations.float() / steps).clamp(max=1.0)
-        progress(float(torch.where(ended, 1.0, spent).mean()))
+        if film is not None:
+            film.watch(state)
+        if progress is not None:
+            ended = state.done | state.failed
+            spent = (state.evaluations.float() / steps).clamp(max=1.0)
+            progress(float(torch.where(ended, 1.0, spent).mean()))
 
     return watch
 
