@@ -18,7 +18,7 @@ __all__ = ["ERROR", "Film", "Run", "run"]
 ERROR = 3e-5
 """Error allowed in a step, in units of the largest correlation of the network."""
 
-BLOCK = 48
+BLOCK = 96
 """Seeds that are integrated together: few enough to stay in cache."""
 
 _NODES = (
