@@ -8,8 +8,7 @@ x[i, r, f] = <w_{i,r}, v_f> / rho alone, and with orthonormal features they move
 h_f the amplitude of f in each of its C patches. Where h x <= 1 for all examples, act' = (h x)^(q-1), and the
 force on x is g[f, i] x^(q-1) with one g for all neurons: the neuron axis leaves both matrix products, and in the coordinate of
 `coordinate.py` all neurons move by the same progress, the integral of g. Beyond that, on the linear part of the activation,
-each (neuron, view, example) is corrected by itself: `excess` is how far a neuron has fallen behind the progress of
-its class and view. Only a class's own views get there; `Projection` refuses what starts beyond.
+each (neuron, view, example) is corrected by itself. Only a class's own views get there; `Race` refuses what starts beyond.
 """
 
 from __future__ import annotations
@@ -23,7 +22,12 @@ from viewrace.errors import ViewraceError
 from viewrace.nets.activation import power
 from viewrace.race.coordinate import correlation, straight
 
-__all__ = ["Projection", "Race"]
+__all__ = ["GROWTH", "NEAR", "Projection", "Race"]
+
+NEAR = 0.5
+"""Pairs whose response is above this part of the polynomial width are watched."""
+GROWTH = 1.5
+"""A watched pair may grow by this factor until it is watched anew."""
 
 
 class Projection:
@@ -75,23 +79,30 @@ def _refuse(settings: Settings) -> None:
 class Race:
     """The right-hand side dy/dt for many seeds.
 
-    State y (row, seed), float64: the progress of every (feature, class), then the excess of every (neuron, own view,
-    class). The products and the softmax are done in `dtype`; float32 is enough, since nothing cancels there.
+    State y (row, seed), float64: the progress of every (feature, class), by which all neurons of another class move, then w
+    itself for every (neuron, own view, class). Products and softmax are done in `dtype`; float32 is enough, since nothing
+    cancels there but in w of the own views near their blow-up, which is kept in float64.
     """
 
     def __init__(self, projection: Projection, start: Tensor, dtype: torch.dtype = torch.float32):
         self.data, self.dtype = projection, dtype
         self.neurons, self.count, self.classes, self.seeds = start.shape
         self._check(start)
-        self.start, self.frozen = straight(start, projection.q), start.clamp(max=0)
-        power_share = power(projection.share, projection.q) * projection.patches
-        examples = len(projection.labels)
+        self.frozen = start.clamp(max=0)
+        w = straight(start, projection.q)
+        self.begin = self._own(w).permute(0, 1, 3, 2).contiguous()
+        self._own(w).fill_(-torch.inf)
+        self.others = w.to(dtype)
+        share, examples = projection.share, len(projection.labels)
+        power_share = power(share, projection.q) * projection.patches
         self.forward = (power_share * (projection.rho / projection.q)).to(dtype)
         self.backward = (power_share.T / (-projection.rho * examples)).to(dtype).contiguous()
+        onehot = torch.nn.functional.one_hot(projection.labels, self.classes).to(dtype)
+        self.pull = (self.backward @ onehot)[:, :, None]
         self.own = torch.arange(examples) * self.classes + projection.labels
         self.rows = self.count * self.classes
-        self.x = torch.empty(0)
-        self.residual = self.probability = torch.empty(0)
+        self.height = self.probability = torch.empty(0)
+        self.beyond: Beyond | None = None
 
     def _check(self, start: Tensor) -> None:
         own = torch.arange(self.count) // self.data.views
@@ -104,66 +115,72 @@ class Race:
             )
 
     def origin(self) -> Tensor:
-        """The state at the start: no progress, no excess."""
-        excess = self.neurons * self.data.views * self.classes
-        return torch.zeros(self.rows + excess, self.seeds, dtype=torch.float64)
+        """The state at the start."""
+        progress = torch.zeros(self.rows, self.seeds, dtype=torch.float64)
+        return torch.cat([progress, self.begin.reshape(-1, self.seeds)])
 
     def take(self, seeds: Tensor) -> None:
         """Go on with these seeds alone."""
-        self.start, self.frozen, self.seeds = self.start[..., seeds], self.frozen[..., seeds], len(seeds)
+        self.others, self.frozen, self.seeds = self.others[..., seeds], self.frozen[..., seeds], len(seeds)
 
     def _own(self, pairs: Tensor) -> Tensor:
-        """(neuron, view, seed, class) view of pairs (neuron, feature, class, seed): each class with its own views."""
-        split = pairs.view(self.neurons, self.classes, self.data.views, self.classes, self.seeds)
+        """(neuron, view, seed, class) of pairs (neuron, feature, class, seed): each class with its own views."""
+        split = pairs.view(-1, self.classes, self.data.views, self.classes, pairs.shape[-1])
         return split.diagonal(dim1=1, dim2=3)
 
-    def _excess(self, y: Tensor) -> Tensor:
-        return y[self.rows :].view(self.neurons, self.data.views, self.classes, self.seeds).transpose(2, 3)
+    def split(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The state's two parts: progress (feature, class, seed), own (neuron, view, class, seed)."""
+        progress = y[: self.rows].view(self.count, self.classes, self.seeds)
+        return progress, y[self.rows :].view(self.neurons, self.data.views, self.classes, self.seeds)
 
     def correlations(self, y: Tensor) -> Tensor:
         """(neuron, feature, class, seed) x, float64."""
-        w = self.start + y[: self.rows].view(self.count, self.classes, self.seeds)
-        self._own(w).sub_(self._excess(y))
+        progress, own = self.split(y)
+        w = self.others.double() + progress
+        self._own(w).copy_(own.transpose(2, 3))
         return correlation(w, self.data.q) + self.frozen
 
     def slope(self, y: Tensor) -> Tensor:
-        """dy/dt; leaves behind the correlations `x`, the `residual` (example, class, seed) and each label's `probability`."""
-        w = self.start + y[: self.rows].view(self.count, self.classes, self.seeds)
-        self._own(w).sub_(self._excess(y))
-        self.x = x = correlation(w.to(self.dtype), self.data.q)
-        sums = power(x, self.data.q).sum(dim=0).view(self.count, -1)
-        logits = self.forward @ sums
-        beyond = self._beyond(x)
+        """dy/dt; leaves behind the `height` x of the own views (neuron, view, class, seed) and the `probability`."""
+        progress, own = self.split(y)
+        q = self.data.q
+        sums = power(correlation(self.others + progress.to(self.dtype), q), q).sum(dim=0)
+        self.height = height = correlation(own, q).to(self.dtype)
+        self._own(sums)[0].copy_(power(height, q).sum(dim=0).transpose(1, 2))
+        logits = self.forward @ sums.view(self.count, -1)
+        beyond = self.beyond
         if beyond is not None:
-            logits.view(-1).index_add_(0, beyond.place.flatten(), beyond.value.flatten())
-        residual = logits.exp_().view(-1, self.classes, self.seeds)
-        residual.mul_(residual.sum(dim=1, keepdim=True).reciprocal_())
-        self.residual, self.probability = residual, residual.view(-1, self.seeds)[self.own]
-        residual.view(-1, self.seeds)[self.own] -= 1
-        out = torch.zeros_like(y)
-        out[: self.rows] = (self.backward @ residual.view(len(residual), -1)).view(self.rows, self.seeds)
+            value, lost = beyond.at(height)
+            logits.view(-1).index_add_(0, beyond.place, value.view(-1))
+        chance = logits.exp_().view(-1, self.classes, self.seeds)
+        chance.mul_(chance.sum(dim=1, keepdim=True).reciprocal_())
+        self.probability = chance
+        pace = (self.backward @ chance.view(len(chance), -1)).view(self.count, self.classes, self.seeds).sub_(self.pull)
+        out = torch.empty_like(y)
+        shared, each = self.split(out)
+        shared.copy_(pace)
+        each.copy_(self._own(pace)[0].transpose(1, 2))
         if beyond is not None:
-            lost = (residual.view(-1)[beyond.place] * beyond.lost).sum(dim=1)
-            self._excess(out)[beyond.index] = lost.double()
+            residual = chance.view(-1)[beyond.place].view_as(lost).sub_(beyond.label)
+            each.view(-1)[beyond.pair] -= (residual * lost).sum(dim=0).double()
         return out
 
-    def _beyond(self, x: Tensor) -> _Beyond | None:
-        """Every own (neuron, view) that some example drives onto the linear part, with what the power law gets wrong."""
-        own, data = self._own(x), self.data
-        view = torch.arange(data.views)[:, None, None] + data.views * torch.arange(self.classes)
-        hit = own * data.sorted[0][view].to(x.dtype) > 1
-        if not hit.any():
-            return None
-        index = hit.nonzero(as_tuple=True)
-        height = own[index][:, None]
-        depth = int((data.loudest * float(height.max()) > 1).sum())
-        feature, seed, label = view[index[1], 0, index[3]], index[2], index[3]
-        share, rows = data.sorted[:depth, feature].T.to(x.dtype), data.rows[:depth, feature].T
-        return _Beyond(data, height, share, index, (rows * self.classes + label[:, None]) * self.seeds + seed[:, None])
+    def watch(self, height: Tensor) -> None:
+        """From here on correct the own pairs that are near the linear part at `height` (neuron, view, class, seed)."""
+        tall = height * self.data.loudest[0] > NEAR
+        self.beyond = Beyond(self, tall, float(height.max())) if tall.any() else None
+
+    def likelihood(self) -> Tensor:
+        """(example, seed) probability of each example's label, at the last point."""
+        return self.probability.view(-1, self.seeds)[self.own]
+
+    def right(self) -> Tensor:
+        """(seed,) whether every example has its label on top, at the last point."""
+        return (self.likelihood() >= self.probability.amax(dim=1)).all(dim=0)
 
 
-class _Beyond:
-    """value: what the linear part adds to a logit over the power law. lost: what it takes from the progress. (pair, row)."""
+class Beyond:
+    """The own (neuron, view) pairs that some examples drive onto the linear part, each with its loudest examples.
 
     def __init__(self, data: Projection, height: Tensor, share: Tensor, index: tuple[Tensor, ...], place: Tensor):
         self.index, self.place, q = index, place, data.q
@@ -171,3 +188,25 @@ class _Beyond:
         self.value = data.patches * data.rho * (reached - 1 - (power(reached, q) - 1) / q)
         falls = (1 - power(reached, q - 1).reciprocal()) * power(share, q)
         self.lost = falls * (-data.patches / (data.rho * len(data.labels)))
+    pair: (pair,) place in the own part of the state. place: (row x pair,) flat place in the logits. label: (row, pair) whether
+    the example's label is the pair's class.
+    """
+
+    def __init__(self, race: Race, tall: Tensor, highest: float):
+        data, (_, view, label, seed) = race.data, tall.nonzero(as_tuple=True)
+        feature = label * data.views + view
+        depth = int((data.loudest * highest * GROWTH > 1).sum())
+        self.pair = tall.view(-1).nonzero().squeeze(1)
+        rows = data.rows[:depth].index_select(1, feature)
+        self.place = ((rows * race.classes + label) * race.seeds + seed).view(-1)
+        self.label = (data.labels[rows] == label).to(race.dtype)
+        self.share = data.sorted[:depth].index_select(1, feature).to(race.dtype)
+        self.q, self.up = data.q, data.patches * data.rho
+        self.down = power(self.share, data.q) * (-data.patches / (data.rho * len(data.labels)))
+
+    def at(self, height: Tensor) -> tuple[Tensor, Tensor]:
+        """(row, pair) what the linear part adds to a logit over the power law, and what it takes from the progress."""
+        reached = (self.share * height.view(-1)[self.pair]).clamp_(min=1)
+        bent = power(reached, self.q - 1)
+        value = (reached - 1).sub_((bent * reached).sub_(1).div_(self.q)).mul_(self.up)
+        return value, bent.reciprocal_().neg_().add_(1).mul_(self.down)
