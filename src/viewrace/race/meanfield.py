@@ -207,7 +207,11 @@ def lotka_volterra(start: Tensor, rate: Tensor, time: float, steps: int = 400, c
 
     log s_m - log s_n grows at r_m - r_n times a common clock: with equal rates ratios are kept, and nothing is a race.
     """
-    return _runge_kutta(start.log(), lambda w: rate * (1 - w.exp().square().sum(-1, keepdim=True) / capacity**2), time, steps).exp()
+
+    def slope(w: Tensor) -> Tensor:
+        return rate * (1 - w.exp().square().sum(-1, keepdim=True) / capacity**2)
+
+    return _runge_kutta(start.log(), slope, time, steps).exp()
 
 
 def power_race(start: Tensor, rate: Tensor, time: float, q: int, steps: int = 4000, capacity: float = 1.0) -> Tensor:

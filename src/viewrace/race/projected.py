@@ -182,12 +182,6 @@ class Race:
 class Beyond:
     """The own (neuron, view) pairs that some examples drive onto the linear part, each with its loudest examples.
 
-    def __init__(self, data: Projection, height: Tensor, share: Tensor, index: tuple[Tensor, ...], place: Tensor):
-        self.index, self.place, q = index, place, data.q
-        reached = (share * height).clamp(min=1)
-        self.value = data.patches * data.rho * (reached - 1 - (power(reached, q) - 1) / q)
-        falls = (1 - power(reached, q - 1).reciprocal()) * power(share, q)
-        self.lost = falls * (-data.patches / (data.rho * len(data.labels)))
     pair: (pair,) place in the own part of the state. place: (row x pair,) flat place in the logits. label: (row, pair) whether
     the example's label is the pair's class.
     """

@@ -176,10 +176,8 @@ class _Block:
 
     def _settle(self, good: Tensor) -> None:
         """Apply the stopping rule to the seeds that moved, and go on without those that are done."""
-        self.loss = loss = torch.where(good, -self.race.probability.log().double().mean(dim=0), self.loss)
-        met = good & (loss <= (self.train.tolerance or -torch.inf))
         self.loss = torch.where(good, -self.race.likelihood().log().double().mean(dim=0), self.loss)
-        met = good & (self.loss <= self.train.tolerance)
+        met = good & (self.loss <= (self.train.tolerance or -torch.inf))
         if met.any():
             met &= self.race.right()
         if self.train.time is not None:
