@@ -82,19 +82,20 @@ def claims() -> None:
 
 @app.command()
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings")],
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.yaml", help="settings, or the name of a preset: blocker-001")],
     count: Annotated[int, typer.Option("--count", metavar="N", help="networks to train")] = 20,
     changes: Set = None,
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="root seed")] = 1,
     out: Out = None,
     weights: Annotated[bool, typer.Option("--weights", help="keep the trained networks (safetensors)")] = False,
 ) -> None:
-    """Train networks under the settings of a file and measure what each learned."""
+    """Train networks under the settings of a file, or of a named preset, and measure what each learned."""
     from viewrace import study
-    from viewrace.config import load, settings
+    from viewrace.config import settings
+    from viewrace.presets import named
     from viewrace.screen import Screen, summary_table
 
-    chosen = settings(_overrides(changes), base=load(config))
+    chosen = settings(_overrides(changes), base=named(config))
     out = out or Path("results") / f"train-{config.stem}-n{count}-seed{seed}-{chosen.fingerprint()[:6]}"
     with _going_on(out), Screen(console) as screen:
         screen.begins(f"{count} networks")

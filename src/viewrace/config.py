@@ -65,6 +65,7 @@ class Data(_Model):
     strengths: tuple[Positive, ...] | None = Field(None, description="strength of each view; none: all 1")
     cosine_within: float = Field(0.0, ge=-1, lt=1, description="cosine between two views of one class")
     cosine_between: float = Field(0.0, ge=-1, lt=1, description="cosine between views of two classes")
+    slots: bool = Field(False, description="features: each view in its own dim / views coordinates of the vector")
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -83,6 +84,8 @@ class Data(_Model):
                 f"dim must be at least classes x views = {need} to hold that many independent features, "
                 f"received {self.dim}: set data.dim={need} or more"
             )
+        if self.slots:
+            self._check_slots()
         if self.layout == "patches":
             self._check_patches()
         return self
@@ -96,6 +99,20 @@ class Data(_Model):
             raise ValueError(
                 f"cosine_within and cosine_between must be 0 with source = digits, received {self.cosine_within:g} and "
                 f"{self.cosine_between:g}: leave them out"
+            )
+
+    def _check_slots(self) -> None:
+        if self.source == "digits":
+            raise ValueError("slots must be false with source = digits, received true: a digit fills its whole patch")
+        if self.cosine_within or self.cosine_between:
+            raise ValueError(
+                f"cosine_within and cosine_between must be 0 with slots (features of a slot are orthonormal), received "
+                f"{self.cosine_within:g} and {self.cosine_between:g}: leave them out"
+            )
+        if self.dim % self.views:
+            need = -(-self.dim // self.views) * self.views
+            raise ValueError(
+                f"dim must be a multiple of views = {self.views} with slots, received {self.dim}: set data.dim={need}"
             )
 
     def _check_patches(self) -> None:
@@ -142,7 +159,9 @@ class Train(_Model):
     loss: Literal["ce", "mse"] = Field("ce", description="cross-entropy, or squared error to one-hot labels")
     method: Literal["flow", "gd", "sgd"] = Field("flow", description="gradient flow, full-batch descent, mini-batches")
     steps: int = Field(4000, ge=1, description="the most gradient evaluations allowed")
-    tolerance: Positive = Field(0.05, description="a seed stops once its loss is below this and every example is right")
+    tolerance: Positive | None = Field(
+        0.05, description="a seed stops once its loss is below this and every example is right; none: it trains for `steps`"
+    )
     time: Positive | None = Field(None, description="flow: a seed also stops, done, at this time; none: no limit")
     error: Positive = Field(0.03, description="flow: relative error allowed in a row of the weights in one step")
     rate: Positive = Field(0.1, description="gd, sgd: learning rate")

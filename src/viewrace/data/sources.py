@@ -37,29 +37,45 @@ class FeatureSource:
     """Unit vectors with chosen cosines: `cosine_within` a class, `cosine_between` classes.
 
     They are Q G^(1/2), G the Gram matrix and Q a random orthonormal frame; no such vectors exist where G has a negative
-    eigenvalue, and the constructor says so.
+    eigenvalue, and the constructor says so. With `slots` the features of view m are orthonormal and live in the m-th of M
+    equal runs of coordinates, zero outside, so no two views share a coordinate.
     """
 
     def __init__(self, config: Data, root: int):
-        count = config.classes * config.views
-        gram = _gram(config.classes, config.views, config.cosine_within, config.cosine_between)
-        values, vectors = torch.linalg.eigh(gram)
-        if values[0] < -1e-9:
-            raise ViewraceError(
-                f"no {count} unit vectors have cosine_within = {config.cosine_within:g} and cosine_between = "
-                f"{config.cosine_between:g} (smallest eigenvalue {values[0]:.3g}): move them towards 0"
-            )
         generator = torch_generator(root, Stream.FEATURES)
-        normal = torch.randn(config.dim, count, generator=generator, dtype=torch.float64)
-        frame = torch.linalg.qr(normal).Q
-        half = vectors * values.clamp(min=0).sqrt() @ vectors.T
-        self.dictionary = (frame @ half).T.reshape(config.classes, config.views, config.dim).float()
+        self.dictionary = (_slotted if config.slots else _mixed)(config, generator)
 
     def show(self, feature: Tensor, split: Split, generator: torch.Generator) -> Tensor:
         return self.dictionary.flatten(0, 1)[feature]
 
     def gallery(self, split: Split, count: int) -> Tensor:
         return self.dictionary[:, :, None, :]
+
+
+def _mixed(config: Data, generator: torch.Generator) -> Tensor:
+    """(class, view, dim) unit vectors with the cosines asked for, all in one space."""
+    count = config.classes * config.views
+    gram = _gram(config.classes, config.views, config.cosine_within, config.cosine_between)
+    values, vectors = torch.linalg.eigh(gram)
+    if values[0] < -1e-9:
+        raise ViewraceError(
+            f"no {count} unit vectors have cosine_within = {config.cosine_within:g} and cosine_between = "
+            f"{config.cosine_between:g} (smallest eigenvalue {values[0]:.3g}): move them towards 0"
+        )
+    normal = torch.randn(config.dim, count, generator=generator, dtype=torch.float64)
+    frame = torch.linalg.qr(normal).Q
+    half = vectors * values.clamp(min=0).sqrt() @ vectors.T
+    return (frame @ half).T.reshape(config.classes, config.views, config.dim).float()
+
+
+def _slotted(config: Data, generator: torch.Generator) -> Tensor:
+    """(class, view, dim) unit vectors, orthonormal within their view's slot of coordinates."""
+    slot = config.dim // config.views
+    frames = torch.randn(config.views, slot, config.classes, generator=generator, dtype=torch.float64)
+    dictionary = torch.zeros(config.classes, config.views, config.views, slot, dtype=torch.float64)
+    for view, frame in enumerate(torch.linalg.qr(frames).Q):
+        dictionary[:, view, view] = frame.T
+    return dictionary.flatten(2).float()
 
 
 def _gram(classes: int, views: int, within: float, between: float) -> Tensor:

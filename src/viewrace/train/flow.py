@@ -131,7 +131,7 @@ def integrate(
     state: State,
     first: Point,
     error: float,
-    tolerance: float,
+    tolerance: float | None,
     steps: int,
     time: float | None = None,
     watch: Callable[[State], None] | None = None,

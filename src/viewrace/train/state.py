@@ -9,6 +9,7 @@ from torch import Tensor
 
 from viewrace.nets import Params
 from viewrace.train.objective import Point, take
+from viewrace.train.outcome import UNMOVED
 
 __all__ = ["State"]
 
@@ -52,15 +53,19 @@ class State:
             self.params[name][seeds] = tensor
         self.value[seeds], self.gap[seeds], self.right[seeds] = point.value[rows], point.gap[rows], point.right[rows]
 
-    def settle(self, hard: bool, tolerance: float, steps: int, time: float | None = None, least: int = 1) -> Tensor:
+    def settle(self, hard: bool, tolerance: float | None, steps: int, time: float | None = None, least: int = 1) -> Tensor:
         """Apply the stopping rule and return the seeds that go on.
 
         The gap must be at most the tolerance times its reference, and with hard labels every example right; where a time
-        is set, a seed that reaches it on the gradient flow is done too. A value that is not finite ends a seed as failed,
-        and one with fewer than `least` evaluations left is out of steps.
+        is set, a seed that reaches it on the gradient flow is done too. Without a tolerance a seed is done once its steps are
+        spent, unless it never left its init. A value that is not finite ends a seed as failed, and one with fewer than
+        `least` evaluations left is out of steps.
         """
-        met = self.gap <= tolerance * self.reference
-        self.done |= met & (self.right >= 1) if hard else met
+        if tolerance is None:
+            self.done |= (self.evaluations + least > steps) & (self.gap < UNMOVED * self.first_gap)
+        else:
+            met = self.gap <= tolerance * self.reference
+            self.done |= met & (self.right >= 1) if hard else met
         if time is not None:
             self.done |= self.time >= time * (1 - 1e-6)
         self.failed |= ~torch.isfinite(self.value)
