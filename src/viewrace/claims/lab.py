@@ -16,7 +16,7 @@ from viewrace.data import Distribution, Examples
 from viewrace.measure import Views, views_of
 from viewrace.nets import Family, Params, make_family
 from viewrace.streams import Stream, torch_generator
-from viewrace.train import HardLoss, Loss, Trace, Trained, train
+from viewrace.train import HardLoss, Loss, Penalty, ProbePenalty, Trace, Trained, train
 
 __all__ = ["Bench", "Lab", "Networks", "Role", "Shelf"]
 
@@ -74,7 +74,15 @@ class Bench:
         return [torch_generator(self.root, Stream.INIT, int(role), index) for index in range(start, stop)]
 
     def hard_loss(self) -> HardLoss:
-        return HardLoss(self.examples.labels, self.settings.train.loss)
+        train = self.settings.train
+        return HardLoss(self.examples.labels, train.loss, train.entropy)
+
+    def penalty(self) -> Penalty | None:
+        """What the settings ask for beside the hard-label loss; none for most."""
+        train = self.settings.train
+        if not train.competition and not train.view_entropy:
+            return None
+        return ProbePenalty(self.distribution.probes(), train.competition, train.view_entropy)
 
 
 class Lab:
@@ -132,7 +140,7 @@ class Lab:
     ) -> Networks:
         """Train networks and show them the views. `label` names the group within its settings and root seed.
 
-        A student's steps, tolerance and time are those of its `student` settings.
+        A student's steps, tolerance and time are those of its `student` settings; a penalty of the settings is not for it.
         """
         config = bench.settings.train
         if student is not None:
@@ -151,7 +159,10 @@ class Lab:
             self.progress((fraction - told) * count * cost)
             told = fraction
 
-        trained = train(family, init, bench.examples.inputs, loss, config, order=bench.root, progress=tell, trace=trace)
+        penalty = None if student is not None else bench.penalty()
+        trained = train(
+            family, init, bench.examples.inputs, loss, config, order=bench.root, progress=tell, trace=trace, penalty=penalty
+        )
         tell(1.0)
         if self.shelf is not None:
             self.shelf.put(key, _pack(trained))

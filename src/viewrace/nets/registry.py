@@ -19,5 +19,8 @@ def make_family(net: Net, data: Data, width: int | None = None, init: float | No
     if net.family == "linear":
         return DeepLinear(data.classes, data.dim, patches, hidden, init)
     if net.family == "mlp":
-        return MLP(data.classes, data.dim, patches, hidden, net.q, net.rho, init)
+        slot = data.dim // data.views if data.slots else 0
+        return MLP(
+            data.classes, data.dim, patches, hidden, net.q, net.rho, init, net.rank, net.top_k, boosted=slot, boost=net.boost
+        )
     return PatchNet(data.classes, data.dim, patches, width or net.width, net.q, net.rho, init)

@@ -2,7 +2,20 @@
 
 from viewrace.train.losses import HardLoss, Loss, SoftLoss, averaged
 from viewrace.train.outcome import Outcome
+from viewrace.train.penalties import Penalty, ProbePenalty
 from viewrace.train.run import Trained, evaluate_logits, train
 from viewrace.train.trace import Trace
 
-__all__ = ["HardLoss", "Loss", "Outcome", "SoftLoss", "Trace", "Trained", "averaged", "evaluate_logits", "train"]
+__all__ = [
+    "HardLoss",
+    "Loss",
+    "Outcome",
+    "Penalty",
+    "ProbePenalty",
+    "SoftLoss",
+    "Trace",
+    "Trained",
+    "averaged",
+    "evaluate_logits",
+    "train",
+]

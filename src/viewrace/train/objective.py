@@ -9,6 +9,7 @@ from torch import Tensor
 
 from viewrace.nets import Family, Params
 from viewrace.train.losses import HardLoss, Loss
+from viewrace.train.penalties import Penalty
 
 __all__ = ["BLOCK_NUMBERS", "Objective", "Point", "take"]
 
@@ -31,10 +32,10 @@ def take(params: Params, index: Tensor | slice) -> Params:
 
 
 class Objective:
-    """`loss` of networks of `family` on `inputs`; counts nothing, changes nothing."""
+    """`loss` of networks of `family` on `inputs`, with a `penalty` where there is one; counts nothing, changes nothing."""
 
-    def __init__(self, family: Family, inputs: Tensor, loss: Loss):
-        self.family, self.inputs, self.loss = family, inputs, loss
+    def __init__(self, family: Family, inputs: Tensor, loss: Loss, penalty: Penalty | None = None):
+        self.family, self.inputs, self.loss, self.penalty = family, inputs, loss, penalty
         self.hard = isinstance(loss, HardLoss)
         self.block = max(1, BLOCK_NUMBERS // family.activations(len(inputs)))
 
@@ -51,8 +52,18 @@ class Objective:
             logits, back = self.family.pullback(take(params, rows), inputs)
             value, residual, gap = self.loss.evaluate(logits, seeds[rows], examples)
             right = (logits.argmax(dim=-1) == labels).float().mean(dim=1) if count_right else torch.zeros_like(value)
-            points.append(Point(back(residual), value, gap, right))
+            gradient = back(residual)
+            if self.penalty is not None:
+                gradient, value = self._penalised(take(params, rows), gradient, value, self.penalty)
+            points.append(Point(gradient, value, gap, right))
         if len(points) == 1:
             return points[0]
         gradient = {name: torch.cat([point.gradient[name] for point in points]) for name in params}
         return Point(gradient, *(torch.cat(column) for column in list(zip(*points, strict=True))[1:]))
+
+    def _penalised(self, params: Params, gradient: Params, value: Tensor, penalty: Penalty) -> tuple[Params, Tensor]:
+        """Gradient and value with those of the penalty added; a mini-batch carries the whole of it."""
+        logits, back = self.family.pullback(params, penalty.inputs.to(self.inputs.dtype))
+        extra, residual = penalty.evaluate(logits)
+        more = back(residual)
+        return {name: tensor + more[name] for name, tensor in gradient.items()}, value + extra
