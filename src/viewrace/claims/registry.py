@@ -9,6 +9,7 @@ from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.real_pixels import RealPixels
+from viewrace.claims.remedies import Remedies
 from viewrace.claims.self_distillation import SelfDistillation
 from viewrace.claims.single_view import SingleView
 from viewrace.errors import ViewraceError
@@ -22,6 +23,7 @@ CLAIMS: tuple[Claim, ...] = (
     SelfDistillation(),
     RealPixels(),
     FiniteSize(),
+    Remedies(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 
