@@ -153,6 +153,19 @@ class Net(_Model):
     width: int = Field(5, ge=1, description="m, neurons per class")
     init: Positive = Field(0.03, description="sigma0, standard deviation of the initial weights, in units of rho")
     hidden: tuple[Annotated[int, Field(ge=1)], ...] = Field((64,), description="mlp, linear: width of each hidden layer")
+    rank: int | None = Field(None, ge=1, description="mlp: rank of the first layer; none: full")
+    top_k: int | None = Field(None, ge=1, description="mlp: hidden responses of an example that pass a layer; none: all")
+    boost: Positive = Field(1.0, description="mlp: factor on the initial input weights of view 0's slot, for all classes")
+
+    @model_validator(mode="after")
+    def _of_the_mlp(self) -> Self:
+        for name, left in (("rank", None), ("top_k", None), ("boost", 1.0)):
+            value = getattr(self, name)
+            if value != left and self.family != "mlp":
+                raise ValueError(f"{name} needs family = mlp, received {name} = {value:g} with family = {self.family}")
+        if self.rank is not None and not self.hidden:
+            raise ValueError(f"rank needs a hidden layer, received rank = {self.rank} with hidden = []: give net.hidden")
+        return self
 
 
 class Train(_Model):
@@ -170,6 +183,11 @@ class Train(_Model):
     momentum: float = Field(0.0, ge=0, lt=1, description="gd, sgd: momentum")
     batch: int = Field(100, ge=1, description="sgd: examples in a mini-batch")
     precision: Literal["float32", "float64"] = Field("float32", description="number format of the training")
+    entropy: float = Field(0.0, description="weight of the predictions' mean entropy in the hard-label loss; below 0 rewards it")
+    competition: float = Field(
+        0.0, ge=0, description="weight of the penalty on pairs of a class's views, the product of their logits shown alone"
+    )
+    view_entropy: float = Field(0.0, ge=0, description="weight of the entropy of a class's view shares, shown alone")
 
 
 class Distill(_Model):
@@ -212,6 +230,15 @@ class Settings(_Model):
     train: Train = Field(default_factory=Train)
     distill: Distill = Field(default_factory=Distill)
     self_distill: SelfDistill = Field(default_factory=SelfDistill)
+
+    @model_validator(mode="after")
+    def _across_groups(self) -> Self:
+        if self.net.boost != 1 and not (self.data.slots and self.data.layout == "flat"):
+            raise ValueError(
+                f"net.boost needs views with input coordinates of their own, received net.boost = {self.net.boost:g} without "
+                "them: set data.layout=flat and data.slots=true"
+            )
+        return self
 
     def to_yaml(self) -> str:
         """The settings as YAML that `load` reads back to an equal object."""
@@ -300,7 +327,7 @@ def _one_line(error: ValidationError) -> str:
         return f"unknown setting {full}: the nearest known one is {near[0]}"
     message = first["msg"].removeprefix("Value error, ")
     if first["type"] == "value_error" and "received" in message:
-        return f"{key}.{message}" if message.split(" ", 1)[0] in _key_parts() else f"{key}: {message}"
+        return f"{key}.{message}" if message.split(" ", 1)[0] in _key_parts() else f"{key}: {message}".removeprefix(": ")
     rule = message.removeprefix("Input ")
     return f"{key} {rule}, received {first['input']!r}: change it in the settings or with --set {key}=VALUE"
 

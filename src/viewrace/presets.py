@@ -9,13 +9,14 @@ The amplitude of a view varies from example to example: that spread is what a st
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from viewrace.config import Settings, load, settings
 from viewrace.errors import ViewraceError
 
-__all__ = ["DIGITS_RELU", "NAMED", "blocker_001", "named", "preset", "resolve"]
+__all__ = ["DIGITS_RELU", "NAMED", "REMEDIES", "UNEQUAL", "blocker_001", "named", "preset", "remedy", "resolve"]
 
 EXAMPLES_PER_CLASS = 30
 SPARE_DIMENSIONS = 2
@@ -84,7 +85,41 @@ def blocker_001() -> Settings:
     return settings({"data": data, "net": net, "train": train})
 
 
+REMEDIES: dict[str, dict[str, Any]] = {
+    "one-space": {"data.slots": False, "data.dim": 50, "data.mu": 1.0},
+    "narrow": {"net.hidden": (4,)},
+    "low-rank": {"net.rank": 4},
+    "top-k": {"net.top_k": 5},
+    "boost": {"net.boost": 10.0},
+    "linear-mse": {
+        "net.family": "linear",
+        "net.hidden": (50,),
+        "net.init": 0.1,
+        "train.loss": "mse",
+        "train.method": "flow",
+        "train.steps": 300,
+        "data.examples": 1000,
+    },
+    "entropy": {"train.entropy": 0.5},
+    "competition": {"train.competition": 0.1},
+    "view-entropy": {"train.view_entropy": 0.1},
+}
+"""What was tried to bring a race to blocker-001, each as changes to it: views that compete in one space (every example shows
+one); bottlenecks (hidden layer, first layer's rank, responses that pass); one view's input weights scaled up; squared error
+and gradient flow in a deep linear network; penalties on the entropy of predictions, on pairs of views, on the entropy of
+views."""
+
+UNEQUAL: dict[str, Any] = {"data.views": 5, "data.dim": 250, "data.strengths": (1.0, 0.5, 0.25, 0.125, 0.0625)}
+"""Views of unequal strength, as changes to blocker-001."""
+
+
+def remedy(name: str) -> Settings:
+    """blocker-001 with the remedy `name` of REMEDIES."""
+    return blocker_001().replace(**REMEDIES[name])
+
+
 NAMED: dict[str, Callable[[], Settings]] = {"blocker-001": blocker_001}
+NAMED |= {f"remedy-{name}": partial(remedy, name) for name in REMEDIES}
 """Experiments of others, by the name under which `viewrace train` knows them."""
 
 

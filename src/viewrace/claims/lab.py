@@ -16,7 +16,7 @@ from viewrace.data import Distribution, Examples
 from viewrace.measure import Views, views_of
 from viewrace.nets import Family, Params, make_family
 from viewrace.streams import Stream, torch_generator
-from viewrace.train import Film, HardLoss, Loss, Trace, Trained, train
+from viewrace.train import Film, HardLoss, Loss, Penalty, ProbePenalty, Trace, Trained, train
 
 __all__ = ["Bench", "Lab", "Networks", "Role", "Shelf"]
 
@@ -77,7 +77,15 @@ class Bench:
         return [torch_generator(self.root, Stream.INIT, int(role), index) for index in range(start, stop)]
 
     def hard_loss(self) -> HardLoss:
-        return HardLoss(self.examples.labels, self.settings.train.loss)
+        train = self.settings.train
+        return HardLoss(self.examples.labels, train.loss, train.entropy)
+
+    def penalty(self) -> Penalty | None:
+        """What the settings ask for beside the hard-label loss; none for most."""
+        train = self.settings.train
+        if not train.competition and not train.view_entropy:
+            return None
+        return ProbePenalty(self.distribution.probes(), train.competition, train.view_entropy)
 
 
 class Lab:
@@ -139,8 +147,8 @@ class Lab:
     ) -> Networks:
         """Train networks and show them the views. `label` names the group within its settings and root seed.
 
-        A student's steps, tolerance and time are those of its `student` settings. A group that is traced or filmed is
-        trained anew, since the shelf keeps its end alone.
+        A student's steps, tolerance and time are those of its `student` settings; a penalty of the settings is not for it. A
+        group that is traced or filmed is trained anew, since the shelf keeps its end alone.
         """
         config = bench.settings.train
         if student is not None:
@@ -159,8 +167,9 @@ class Lab:
             self.progress((fraction - told) * count * cost)
             told = fraction
 
-        inputs = bench.examples.inputs
-        trained = train(family, init, inputs, loss, config, order=bench.root, progress=tell, trace=trace, film=film)
+        inputs, penalty = bench.examples.inputs, None if student is not None else bench.penalty()
+        order = bench.root
+        trained = train(family, init, inputs, loss, config, order=order, progress=tell, trace=trace, film=film, penalty=penalty)
         tell(1.0)
         if self.shelf is not None:
             self.shelf.put(key, _pack(trained))

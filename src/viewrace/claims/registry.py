@@ -13,6 +13,7 @@ from viewrace.claims.exponent import Exponent
 from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.real_pixels import RealPixels
+from viewrace.claims.remedies import Remedies
 from viewrace.claims.self_distillation import SelfDistillation
 from viewrace.claims.single_view import SingleView
 from viewrace.claims.winner import Winner
@@ -32,6 +33,7 @@ CLAIMS: tuple[Claim, ...] = (
     Blocker(),
     DeepLinearModes(),
     ExternalSignal(),
+    Remedies(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

@@ -11,7 +11,16 @@ from viewrace.measure.coverage import (
     views_of,
 )
 from viewrace.measure.interval import Estimate, bootstrap, bootstrap_difference, percentiles
-from viewrace.measure.race import dominance, effective_rank, seed_diversity, surviving_views, union, winner
+from viewrace.measure.race import (
+    centred,
+    dominance,
+    effective_rank,
+    seed_diversity,
+    surviving_views,
+    union,
+    view_shares,
+    winner,
+)
 
 __all__ = [
     "MARGINS",
@@ -19,6 +28,7 @@ __all__ = [
     "Views",
     "bootstrap",
     "bootstrap_difference",
+    "centred",
     "coverage",
     "dominance",
     "effective_rank",
@@ -30,6 +40,7 @@ __all__ = [
     "surviving_views",
     "union",
     "view_logits",
+    "view_shares",
     "views_of",
     "winner",
 ]

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from viewrace.measure.coverage import MARGINS, learned, strength
 
-__all__ = ["dominance", "effective_rank", "seed_diversity", "surviving_views", "union", "winner"]
+__all__ = ["centred", "dominance", "effective_rank", "seed_diversity", "surviving_views", "union", "view_shares", "winner"]
 
 
 def _shares(probes: Tensor) -> Tensor:
@@ -17,6 +17,16 @@ def _shares(probes: Tensor) -> Tensor:
     value = strength(probes).double()
     total = value.sum(dim=2, keepdim=True)
     return torch.where(total > 0, value / total.clamp(min=1e-300), 1 / value.shape[2])
+
+
+def centred(probes: Tensor) -> Tensor:
+    """Probes' logits less their mean over classes. Softmax does not see that mean, so a loss on raw logits can hide in it."""
+    return probes - probes.mean(dim=-1, keepdim=True)
+
+
+def view_shares(probes: Tensor) -> NDArray[np.float64]:
+    """(seed, view) share of each view in its class's strength, mean over classes; for views whose order means something."""
+    return _shares(probes).mean(dim=1).numpy()
 
 
 def winner(probes: Tensor) -> NDArray[np.int64]:

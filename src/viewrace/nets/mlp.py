@@ -11,28 +11,41 @@ from torch import Tensor
 from viewrace.nets.activation import smoothed_relu, smoothed_relu_parts
 from viewrace.nets.family import Family, Params, Pullback
 
-__all__ = ["MLP"]
+__all__ = ["MLP", "normal"]
 
 
 class MLP(Family):
     """Patches flattened into one vector, hidden layers with the smoothed ReLU (q = 1: plain), a linear read-out.
 
-    weight_i: (seed, out, in), N(0, init^2 2 / in); init = 1 is He's scale. bias_i: (seed, out), 0.
+    weight_i: (seed, out, in), N(0, init^2 2 / in); init = 1 is He's scale. bias_i: (seed, out), 0. boosted, boost: at init
+    the weights of the first `boosted` coordinates of the input are `boost` times what they would be.
     """
 
     name = "mlp"
     seats_matter = True
 
-    def __init__(self, classes: int, dim: int, patches: int, hidden: Sequence[int], q: int, rho: float, init: float):
+    def __init__(
+        self,
+        classes: int,
+        dim: int,
+        patches: int,
+        hidden: Sequence[int],
+        q: int,
+        rho: float,
+        init: float,
+        boosted: int = 0,
+        boost: float = 1.0,
+    ):
         self.sizes = (patches * dim, *hidden, classes)
         self.q, self.rho, self.init_scale = q, rho, init
+        self.boosted, self.boost = boosted, boost
 
     def init(self, generators: Sequence[torch.Generator]) -> Params:
         params: Params = {}
         for layer, (fan_in, fan_out) in enumerate(zip(self.sizes[:-1], self.sizes[1:], strict=True)):
-            draws = [torch.randn(fan_out, fan_in, generator=generator) for generator in generators]
-            params[f"weight_{layer}"] = torch.stack(draws) * (self.init_scale * math.sqrt(2 / fan_in))
+            params[f"weight_{layer}"] = normal(generators, (fan_out, fan_in), self.init_scale * math.sqrt(2 / fan_in))
             params[f"bias_{layer}"] = torch.zeros(len(generators), fan_out)
+        params["weight_0"][:, :, : self.boosted] *= self.boost
         return params
 
     def apply(self, params: Params, inputs: Tensor) -> Tensor:
@@ -79,3 +92,8 @@ class MLP(Family):
             slopes.append(slope)
             now = torch.baddbmm(params[f"bias_{layer}"][:, :, None], params[f"weight_{layer}"], hidden[-1])
         return now, hidden, slopes
+
+
+def normal(generators: Sequence[torch.Generator], shape: tuple[int, int], spread: float) -> Tensor:
+    """(seed, *shape) normal numbers of standard deviation `spread`, each seed's from its own generator."""
+    return torch.stack([torch.randn(shape, generator=generator) for generator in generators]) * spread

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from viewrace.config import Data, Net
+from viewrace.nets.bottleneck import BottleneckMLP
 from viewrace.nets.family import Family
 from viewrace.nets.linear import DeepLinear
 from viewrace.nets.mlp import MLP
@@ -19,5 +20,9 @@ def make_family(net: Net, data: Data, width: int | None = None, init: float | No
     if net.family == "linear":
         return DeepLinear(data.classes, data.dim, patches, hidden, init)
     if net.family == "mlp":
-        return MLP(data.classes, data.dim, patches, hidden, net.q, net.rho, init)
+        slot = data.dim // data.views if data.slots else 0
+        shape = (data.classes, data.dim, patches, hidden, net.q, net.rho, init, slot, net.boost)
+        if net.rank is None and net.top_k is None:
+            return MLP(*shape)
+        return BottleneckMLP(*shape, rank=net.rank, top_k=net.top_k)
     return PatchNet(data.classes, data.dim, patches, width or net.width, net.q, net.rho, init)

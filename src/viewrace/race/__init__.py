@@ -9,15 +9,18 @@ from viewrace.race.chance import (
     fit_weights,
     predict,
 )
+from viewrace.race.split import Split, gradient_split
 
 __all__ = [
     "RULES",
     "Calibration",
     "Prediction",
+    "Split",
     "Start",
     "calibration_error",
     "fit_calibration",
     "fit_weights",
+    "gradient_split",
     "log_advantage",
     "predict",
     "probe_advantage",

@@ -51,6 +51,10 @@ class Field:
         data, net = settings.data, settings.net
         if net.q < 2:
             raise ViewraceError(f"the mean-field race needs net.q of at least 2, received {net.q}: there is no power to race by")
+        if settings.train.tolerance is None:
+            raise ViewraceError(
+                "the mean-field race ends at a loss, received train.tolerance = none: set train.tolerance=0.05, say"
+            )
         unit = torch.from_numpy(qmc.Sobol(data.views, scramble=False).random(2 * nodes)[1 : nodes + 1])
         low, high = data.amplitude
         amplitude = low + (high - low) * unit

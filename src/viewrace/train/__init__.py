@@ -3,7 +3,21 @@
 from viewrace.train.film import Film
 from viewrace.train.losses import HardLoss, Loss, SoftLoss, averaged
 from viewrace.train.outcome import Outcome
+from viewrace.train.penalties import Penalty, ProbePenalty
 from viewrace.train.run import Trained, evaluate_logits, train
 from viewrace.train.trace import Trace
 
-__all__ = ["Film", "HardLoss", "Loss", "Outcome", "SoftLoss", "Trace", "Trained", "averaged", "evaluate_logits", "train"]
+__all__ = [
+    "Film",
+    "HardLoss",
+    "Loss",
+    "Outcome",
+    "Penalty",
+    "ProbePenalty",
+    "SoftLoss",
+    "Trace",
+    "Trained",
+    "averaged",
+    "evaluate_logits",
+    "train",
+]

@@ -46,11 +46,14 @@ def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class HardLoss(Loss):
-    """Labels only: `ce`, the cross-entropy, or `mse`, half the squared distance to the one-hot label."""
+    """Labels only: `ce`, the cross-entropy, or `mse`, half the squared distance to the one-hot label.
 
-    def __init__(self, labels: Tensor, kind: str = "ce"):
-        self.labels = labels
-        self.kind = kind
+    `entropy` times the mean entropy of the predictions is added: above 0 it drives them to be sure, below 0 it is the
+    confidence penalty of Pereyra et al. 2017. The gap is the part without it.
+    """
+
+    def __init__(self, labels: Tensor, kind: str = "ce", entropy: float = 0.0):
+        self.labels, self.kind, self.entropy = labels, kind, entropy
 
     def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
         labels = self.labels if examples is None else self.labels[examples]
@@ -59,7 +62,14 @@ class HardLoss(Loss):
         else:
             residual = logits - torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits.dtype)
             value = residual.square().sum(dim=-1).mean(dim=1) / 2
-        return Evaluation(value, residual / len(labels), value)
+        gap = value
+        if self.entropy:
+            log_probability = logits.log_softmax(dim=-1)
+            probability = log_probability.exp()
+            unsure = -(probability * log_probability).sum(dim=-1, keepdim=True)
+            residual = residual - self.entropy * probability * (log_probability + unsure)
+            value = gap + self.entropy * unsure.mean(dim=(1, 2))
+        return Evaluation(value, residual / len(labels), gap)
 
 
 class SoftLoss(Loss):

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from viewrace.nets import Family, Params
 from viewrace.train.losses import HardLoss, Loss
+from viewrace.train.penalties import Penalty
 
 __all__ = ["BLOCK_NUMBERS", "Objective", "Point", "take"]
 
@@ -31,10 +32,10 @@ def take(params: Params, index: Tensor | slice) -> Params:
 
 
 class Objective:
-    """`loss` of networks of `family` on `inputs`; counts nothing, changes nothing."""
+    """`loss` of networks of `family` on `inputs`, with a `penalty` where there is one; counts nothing, changes nothing."""
 
-    def __init__(self, family: Family, inputs: Tensor, loss: Loss):
-        self.family, self.inputs, self.loss = family, inputs, loss
+    def __init__(self, family: Family, inputs: Tensor, loss: Loss, penalty: Penalty | None = None):
+        self.family, self.inputs, self.loss, self.penalty = family, inputs, loss, penalty
         self.hard = isinstance(loss, HardLoss)
 
     def at(
@@ -54,11 +55,21 @@ class Objective:
             logits, back = self.family.pullback(weights, inputs) if gradient else (self.family.logits(weights, inputs), _nothing)
             value, residual, gap = self.loss.evaluate(logits, seeds[rows], examples)
             right = (logits.argmax(dim=-1) == labels).float().mean(dim=1) if count_right else torch.zeros_like(value)
-            points.append(Point(back(residual), value, gap, right))
+            pull = back(residual)
+            if self.penalty is not None and gradient:
+                pull, value = self._penalised(weights, pull, value, self.penalty)
+            points.append(Point(pull, value, gap, right))
         if len(points) == 1:
             return points[0]
         joined = {name: torch.cat([point.gradient[name] for point in points]) for name in points[0].gradient}
         return Point(joined, *(torch.cat(column) for column in list(zip(*points, strict=True))[1:]))
+
+    def _penalised(self, params: Params, gradient: Params, value: Tensor, penalty: Penalty) -> tuple[Params, Tensor]:
+        """Gradient and value with those of the penalty added; a mini-batch carries the whole of it."""
+        logits, back = self.family.pullback(params, penalty.inputs.to(self.inputs.dtype))
+        extra, residual = penalty.evaluate(logits)
+        more = back(residual)
+        return {name: tensor + more[name] for name, tensor in gradient.items()}, value + extra
 
 
 def _nothing(residual: Tensor) -> Params:

@@ -17,6 +17,7 @@ from viewrace.train.flow import integrate
 from viewrace.train.losses import Loss
 from viewrace.train.objective import BLOCK_NUMBERS, Objective, take
 from viewrace.train.outcome import count_outcomes, judge_outcome
+from viewrace.train.penalties import Penalty
 from viewrace.train.state import State
 from viewrace.train.trace import Trace
 
@@ -84,11 +85,13 @@ def train(
     progress: Progress | None = None,
     trace: Trace | None = None,
     film: Film | None = None,
+    penalty: Penalty | None = None,
 ) -> Trained:
     """Train one network for each initial weight (or generator) until its own stopping rule holds.
 
-    inputs: (example, patch, dim). `order` is the root seed of the example order (sgd). A `film` is taken of runs on the
-    gradient flow alone, since it is told the time by the flow. Never raises for a run that diverges: that is an outcome.
+    inputs: (example, patch, dim). `order` is the root seed of the example order (sgd). `penalty` acts on inputs of its own
+    beside the loss, which alone decides when to stop. A `film` is taken of runs on the gradient flow alone, since it is told
+    the time by the flow. Never raises for a run that diverges: that is an outcome.
     """
     if film is not None and config.method != "flow":
         raise ViewraceError(
@@ -97,7 +100,7 @@ def train(
     dtype = torch.float64 if config.precision == "float64" else torch.float32
     params = init if isinstance(init, dict) else family.init(init)
     params = {name: tensor.to(dtype) for name, tensor in params.items()}
-    objective = Objective(family, inputs.to(dtype), loss)
+    objective = Objective(family, inputs.to(dtype), loss, penalty)
     everyone = torch.arange(len(next(iter(params.values()))))
     first = objective.at(params, everyone)
     state = State.start(params, first, loss.reference(len(everyone)).to(dtype))
