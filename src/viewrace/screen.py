@@ -21,6 +21,7 @@ from xarray import Dataset
 
 from viewrace.claims import Claim, Verdict
 from viewrace.measure import Estimate
+from viewrace.report.words import interval, number
 
 __all__ = ["Screen", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
 
@@ -114,9 +115,9 @@ def _reasons(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    measured = f"{item['estimate']:.3f} [{item['low']:.3f}, {item['high']:.3f}]".replace("[", r"\[")
+    measured = interval(item["estimate"], item["low"], item["high"]).replace("[", r"\[")
     judged = f"[{COLOUR[item['verdict']]}]{item['verdict']}[/]"
-    return f"{item['predicted']:.3f}", measured, str(item["n"]), judged
+    return number(item["predicted"]), measured, str(item["n"]), judged
 
 
 def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:
@@ -127,9 +128,9 @@ def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:
     table.add_column("n", justify="right")
     for name, value in lines.items():
         if isinstance(value, Estimate):
-            table.add_row(name, rf"{value.value:.3f} \[{value.low:.3f}, {value.high:.3f}]", str(value.n))
+            table.add_row(name, interval(value.value, value.low, value.high).replace("[", r"\["), str(value.n))
         else:
-            table.add_row(name, value if isinstance(value, str) else f"{value:.3f}", "")
+            table.add_row(name, value if isinstance(value, str) else number(value), "")
     return table
 
 
@@ -153,8 +154,8 @@ def diagnosis_tables(found: Mapping[str, Any]) -> list[Table]:
 
 def _measured(value: Any) -> tuple[str, str]:
     if isinstance(value, Mapping):
-        return rf"{value['value']:.3f} \[{value['low']:.3f}, {value['high']:.3f}]", str(value["n"])
-    return "-" if value is None else value if isinstance(value, str) else f"{value:.3f}", ""
+        return interval(value["value"], value["low"], value["high"]).replace("[", r"\["), str(value["n"])
+    return "-" if value is None else value if isinstance(value, str) else number(value), ""
 
 
 def _worths(rungs: Iterable[Mapping[str, Any]]) -> Table:
