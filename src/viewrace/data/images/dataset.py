@@ -78,16 +78,17 @@ def _image(image: Any, row: int) -> Tensor:
     """(channel, height, width) float32."""
     if hasattr(image, "convert"):
         image = picture(image, f"of item {row}")
-    array = torch.as_tensor(np.asarray(image))
-    if array.ndim not in (2, 3) or not (array.dtype == torch.uint8 or array.is_floating_point()):
+    array = image.detach().cpu().numpy() if isinstance(image, Tensor) else np.asarray(image)
+    if array.ndim not in (2, 3) or not (array.dtype == np.uint8 or array.dtype.kind == "f"):
         raise ViewraceError(
             f"the image of item {row} must be a picture, or uint8 or floats of 2 or 3 axes, received {array.dtype} of shape "
-            f"{tuple(array.shape)}: convert it"
+            f"{array.shape}: convert it"
         )
-    array = array.float() / 255 if array.dtype == torch.uint8 else array.float()
-    if array.ndim == 2:
-        return array[None]
-    return array.permute(2, 0, 1) if array.shape[2] in (1, 3) and array.shape[0] not in (1, 3) else array
+    pixels = torch.from_numpy(array.astype(np.float32))
+    pixels = pixels / 255 if array.dtype == np.uint8 else pixels
+    if pixels.ndim == 2:
+        return pixels[None]
+    return pixels.permute(2, 0, 1) if pixels.shape[2] in (1, 3) and pixels.shape[0] not in (1, 3) else pixels
 
 
 def _names(dataset: Any) -> tuple[str, ...]:

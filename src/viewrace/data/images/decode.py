@@ -55,7 +55,7 @@ def picture(opened: Image, name: str, size: int | None = None) -> np.ndarray:
     if size is not None and opened.size != (size, size):
         short = min(opened.size)
         left, top = (opened.width - short) // 2, (opened.height - short) // 2
-        opened = opened.resize((size, size), resample=2, box=(left, top, left + short, top + short))
+        opened = opened.crop((left, top, left + short, top + short)).resize((size, size), resample=2)
     pixels = np.asarray(opened)
     return pixels[None] if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
 
