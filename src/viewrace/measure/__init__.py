@@ -1,5 +1,6 @@
 """What was learned: coverage by three definitions, the race's outcome, and intervals."""
 
+from viewrace.measure.composite import composite_views
 from viewrace.measure.coverage import (
     MARGINS,
     Views,
@@ -29,6 +30,7 @@ __all__ = [
     "bootstrap",
     "bootstrap_difference",
     "centred",
+    "composite_views",
     "coverage",
     "dominance",
     "effective_rank",
