@@ -182,6 +182,20 @@ def test_randomness_in_a_module_is_the_members_own(digits, refusal):
     assert "set engine=loop" in words
 
 
+def test_each_member_and_step_has_a_seed_of_its_own_for_randomness(digits):
+    batches = [batch for epoch in range(2) for batch in Batches(digits, CONFIG, 0, range(2), None).epoch(epoch)]
+    seeds = [seed for batch in batches for seed in batch.seeds]
+    assert len(set(seeds)) == len(seeds) == 12
+    twins = stack(draw(Dropping, generators(1)) * 2)
+    net, inputs = ModuleNet(Dropping()), digits.images[:4]
+    one, other = (
+        net.respond(*twins, inputs, training=True, batched=False, seeds=chosen)[0] for chosen in (seeds[:2], [seeds[0], seeds[0]])
+    )
+    assert torch.equal(one[0], other[0])
+    assert torch.equal(other[0], other[1])
+    assert not torch.equal(one[0], one[1])
+
+
 def test_a_network_that_draws_from_elsewhere_is_refused(digits, refusal):
     class Elsewhere(Dropping):
         def forward(self, images):
