@@ -225,9 +225,9 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results fol
 
 def _write_report(out: Path) -> None:
     from viewrace.claims import CLAIMS
+    from viewrace.files import write_whole
     from viewrace.report import write_report
     from viewrace.study import Folder
-    from viewrace.study.files import write_whole
 
     folder = Folder(out)
     data = {claim.id: folder.read(claim.id) for claim in CLAIMS if folder.state(claim.id) == "whole"}
