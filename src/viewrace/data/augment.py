@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 from torch import Tensor
+
+from viewrace.options import Options
 
 __all__ = ["Augment", "augmented", "flipped", "shifted"]
 
 
-class Augment(BaseModel):
+class Augment(Options):
     """What is done to a training image each time it is shown; the defaults do nothing."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     shift: int = Field(0, ge=0, description="pixels: moved by up to this much each way (black padding, random crop)")
     flip: bool = Field(False, description="mirrored left to right, every second time on average")

@@ -2,6 +2,7 @@
 
 from viewrace.measure.calibration import BINS, brier, cross_fitted, ece, fit_temperature, halves, nll, reliability
 from viewrace.measure.cka import linear_cka, pairwise_cka
+from viewrace.measure.composite import composite_views
 from viewrace.measure.coverage import (
     MARGINS,
     Views,
@@ -45,6 +46,7 @@ __all__ = [
     "bootstrap_difference",
     "brier",
     "centred",
+    "composite_views",
     "coverage",
     "cross_fitted",
     "disagreement",

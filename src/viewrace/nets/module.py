@@ -61,6 +61,8 @@ def draw(factory: Factory, generators: Sequence[torch.Generator]) -> list[nn.Mod
     built = [_build(factory, generator.initial_seed()) for generator in generators]
     first = generators[0].initial_seed()
     again, end = _build(factory, first)
+    if again is built[0][0]:
+        raise ViewraceError("a network factory must build a new network each time, received one that gives the same object again")
     if not all(map(torch.equal, _tensors(built[0][0]), _tensors(again))):
         raise ViewraceError(
             "a network factory must draw its weights from torch's generator, received one whose networks differ "

@@ -28,9 +28,8 @@ class Stored:
     classes: tuple[str, ...]
     pixels: Callable[[np.ndarray], Tensor]
 
-    def read(self, limit: int | None, rows: np.ndarray | None = None) -> ImageSet:
-        """The images `rows` (all), or `limit` of them with the classes as even as can be, in the order they are stored in."""
-        rows = np.arange(len(self.labels)) if rows is None else rows
+    def read(self, rows: np.ndarray, limit: int | None) -> ImageSet:
+        """The images `rows`, or `limit` of them with the classes as even as can be, in the order they are stored in."""
         if limit is not None and limit < len(rows):
             rank = _rank_in_class(self.labels[rows])
             rows = rows[np.sort(np.lexsort((np.arange(len(rows)), rank))[:limit])]

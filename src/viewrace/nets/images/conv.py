@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
+from viewrace.nets.images.sides import Size, sides
+
 __all__ = ["ConvNet", "conv_net"]
 
 
@@ -27,6 +29,7 @@ class ConvNet(nn.Module):
         return self.head(self.body(images).mean(dim=(2, 3)))
 
 
-def conv_net(in_channels: int, size: int | tuple[int, int], classes: int, width: int = 16) -> Callable[[], ConvNet]:
-    """A factory of `ConvNet`; `size` is taken for likeness with the other networks, which may need it."""
+def conv_net(in_channels: int, size: Size, classes: int, width: int = 16) -> Callable[[], ConvNet]:
+    """A factory of `ConvNet`, for images of 4x4 or more."""
+    sides(size, 4)
     return lambda: ConvNet(in_channels, classes, width)

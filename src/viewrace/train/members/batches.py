@@ -10,6 +10,7 @@ from torch import Tensor
 
 from viewrace.data.augment import augmented
 from viewrace.data.images import ImageSet
+from viewrace.errors import ViewraceError
 from viewrace.streams import Stream, torch_generator
 from viewrace.train.members.config import MemberConfig
 from viewrace.train.members.members import Members
@@ -19,6 +20,7 @@ __all__ = ["Batch", "Batches", "Teacher"]
 Teacher = Tensor | Members
 """Soft labels: logits (example, class) for all members or (member, example, class) for each, taken of the images as they are;
 or members, whose averaged logits are taken of the very images, augmented, that the student sees."""
+LEAST_DEVIATION = 1e-3
 
 
 @dataclass(frozen=True)
@@ -48,11 +50,10 @@ class Batches:
     ):
         self.config, self.root, self.members, self.together = config, root, members, together
         self.images, self.labels = data.images.to(config.device), data.labels.to(config.device)
-        channels = data.images.transpose(0, 1).flatten(1).double()
-        blank, unit = torch.zeros(len(channels)), torch.ones(len(channels))
-        self.mean = channels.mean(dim=1).float().to(config.device) if config.normalise else blank.to(config.device)
-        spread = channels.std(dim=1, correction=0).clamp(min=1e-3).float()
-        self.deviation = (spread if config.normalise else unit).to(config.device)
+        mean, deviation = _statistics(data.images, config.normalise)
+        self.mean, self.deviation = mean.to(config.device), deviation.to(config.device)
+        if teacher is not None:
+            _check_teacher(teacher, data, len(members))
         if isinstance(teacher, Members) and config.augment.nothing:
             teacher = teacher.logits(data.images).mean(dim=0)
         self.teacher = teacher if isinstance(teacher, Members) or teacher is None else teacher.to(config.device)
@@ -90,7 +91,33 @@ class Batches:
         if self.teacher is None:
             return None
         if isinstance(self.teacher, Members):
-            return self.teacher.logits(seen.flatten(0, 1)).mean(dim=0).unflatten(0, rows.shape).to(seen.device)
+            shown = seen[:1] if self.together else seen
+            said = self.teacher.logits(shown.flatten(0, 1)).mean(dim=0).unflatten(0, shown.shape[:2])
+            return said.to(seen.device).expand(len(seen), -1, -1)
         if self.teacher.ndim == 2:
             return self.teacher[rows]
         return torch.stack([said[mine] for said, mine in zip(self.teacher, rows, strict=True)])
+
+
+def _statistics(images: Tensor, normalise: bool) -> tuple[Tensor, Tensor]:
+    """(channel,) mean and standard deviation, or 0 and 1; a channel that hardly varies is not blown up."""
+    if not normalise:
+        return torch.zeros(images.shape[1]), torch.ones(images.shape[1])
+    channels = images.transpose(0, 1).flatten(1)
+    return channels.mean(dim=1), channels.std(dim=1, correction=0).clamp(min=LEAST_DEVIATION)
+
+
+def _check_teacher(teacher: Teacher, data: ImageSet, members: int) -> None:
+    if isinstance(teacher, Members):
+        if teacher.classes != data.classes:
+            raise ViewraceError(
+                f"a teacher must know the classes of the images, received {len(teacher.classes)} and {len(data.classes)} classes "
+                "of other names: train it on the same data set"
+            )
+        return
+    shape = (len(data), len(data.classes))
+    if tuple(teacher.shape) not in (shape, (members, *shape)) or not teacher.isfinite().all():
+        raise ViewraceError(
+            f"a teacher's logits must be finite and of shape {shape} or {(members, *shape)}, received {tuple(teacher.shape)}"
+            f"{'' if teacher.isfinite().all() else ', some not finite'}: evaluate it on the training images"
+        )

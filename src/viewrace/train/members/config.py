@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import Field
 
 from viewrace.data.augment import Augment
-from viewrace.errors import ViewraceError
+from viewrace.options import Options
 
 __all__ = ["MemberConfig"]
 
 
-class MemberConfig(BaseModel):
-    """How members are trained: stochastic gradient descent as in torch.optim.SGD, mini-batches, a schedule of the rate.
-
-    Raises ViewraceError with one line where a value is out of range.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+class MemberConfig(Options):
+    """How members are trained: mini-batches, a rule of descent as in torch.optim, a schedule of its rate."""
 
     epochs: int = Field(10, ge=1, description="times that every training image is shown")
     batch: int = Field(128, ge=1, description="images in a mini-batch, at most")
+    optimizer: Literal["sgd", "adamw"] = Field("sgd", description="stochastic gradient descent with momentum, or AdamW")
     rate: float = Field(0.1, gt=0, description="learning rate at its highest")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum")
-    nesterov: bool = Field(True, description="Nesterov's momentum")
+    momentum: float = Field(0.9, ge=0, lt=1, description="sgd: momentum; adamw: that of the gradient's mean (beta 1)")
+    nesterov: bool = Field(True, description="sgd: Nesterov's momentum")
     weight_decay: float = Field(5e-4, ge=0, description="weight decay, on all trained weights")
     schedule: Literal["constant", "cosine", "one-cycle"] = Field(
         "cosine", description="the rate after the warm-up: as it is, half a cosine to 0, or straight to 0"
@@ -38,16 +34,3 @@ class MemberConfig(BaseModel):
         "measured", description="members all at once, or one after the other; measured: whichever is faster here"
     )
     device: str = Field("cpu", description="where torch trains: cpu, cuda, cuda:1")
-
-    def __init__(self, **values: Any):
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            key = ".".join(str(part) for part in first["loc"])
-            rule = first["msg"].removeprefix("Input ")
-            raise ViewraceError(f"{key}: {rule}, received {first['input']!r}: change it in the training's settings") from None
-
-    def replace(self, **changes: Any) -> MemberConfig:
-        """A copy with settings changed, checked anew."""
-        return MemberConfig(**(self.model_dump() | changes))

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 
 import torch
+from torch import Tensor
 
 from viewrace.errors import ViewraceError
 from viewrace.nets.module import brief
@@ -14,36 +15,42 @@ from viewrace.train.members.config import MemberConfig
 __all__ = ["choose_engine"]
 
 TURNS = 2
+"""Steps that each way is timed on; the first pays for the set-up, the fastest counts."""
+UNSURE = 1e-3
+"""Relative difference of the losses of two equal steps above which a network is said to be random."""
 
 
-def choose_engine(config: MemberConfig, count: int, step: Callable[[bool], object]) -> bool:
-    """Whether to take the members all at once. `step(batched)` is one step of all of them that leaves nothing behind.
+def choose_engine(config: MemberConfig, count: int, step: Callable[[bool], Tensor]) -> bool:
+    """Whether to take the members all at once. `step(batched)` is the losses of one step that leaves nothing behind.
 
     A network that cannot be taken at once (dropout, in-place tricks, control flow on data) is taken one by one.
-    Raises ViewraceError where the network fails, or where `batched` is asked for and cannot be.
+    Raises ViewraceError where the network fails, where its loss differs between two equal steps, or where `batched` is asked
+    for and cannot be.
     """
     if config.engine == "loop" or (config.engine == "measured" and count == 1):
-        _fastest(step, False, 1)
+        _fastest(step, False)
         return False
     try:
-        batched = _fastest(step, True, TURNS)
+        batched = _fastest(step, True)
     except ViewraceError as error:
         if config.engine == "batched":
             raise ViewraceError(f"the members cannot be trained all at once ({error}): set engine=loop") from None
         batched = float("inf")
-    return config.engine == "batched" or batched < _fastest(step, False, TURNS)
+    return config.engine == "batched" or batched < _fastest(step, False)
 
 
-def _fastest(step: Callable[[bool], object], batched: bool, turns: int) -> float:
-    """Seconds of the fastest of a few steps."""
-    taken = []
-    for _ in range(turns):
+def _fastest(step: Callable[[bool], Tensor], batched: bool) -> float:
+    """Seconds of the fastest of a few equal steps."""
+    taken, losses = [], []
+    for _ in range(TURNS):
         begin = time.perf_counter()
         try:
-            step(batched)
+            losses.append(step(batched).cpu())
         except Exception as error:
             raise ViewraceError(f"the network failed in a training step: {brief(error)}; mend it") from None
-        if torch.cuda.is_initialized():
-            torch.cuda.synchronize()
         taken.append(time.perf_counter() - begin)
+    if not torch.allclose(losses[0], losses[1], rtol=UNSURE, atol=UNSURE, equal_nan=True):
+        raise ViewraceError(
+            "a network must give the same loss twice under one seed, received others: take its random numbers from torch alone"
+        )
     return min(taken)

@@ -66,6 +66,17 @@ class Members:
         trace = Trace(self.trace.loss[:, members], self.trace.right[:, members])
         return replace(self, weights=picked, buffers=kept, trace=trace)
 
+    def joined(self, others: Members) -> Members:
+        """These members and, after them, others of the same architecture and data: an ensemble grown."""
+        if _shapes(self.weights) != _shapes(others.weights) or not torch.equal(self.mean, others.mean):
+            raise ViewraceError("members can be joined to others of one architecture and data set, received others: train alike")
+        trace = Trace(
+            torch.cat([self.trace.loss, others.trace.loss], dim=1), torch.cat([self.trace.right, others.trace.right], dim=1)
+        )
+        weights = {name: torch.cat([tensor, others.weights[name]]) for name, tensor in self.weights.items()}
+        buffers = {name: torch.cat([tensor, others.buffers[name]]) for name, tensor in self.buffers.items()}
+        return replace(self, weights=weights, buffers=buffers, trace=trace)
+
     @torch.no_grad()
     def logits(self, images: Tensor, block: int = EVALUATED) -> Tensor:
         """(member, example, class) float32 logits on images (example, channel, height, width) in [0, 1], on the CPU."""

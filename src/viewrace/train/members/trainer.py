@@ -10,20 +10,19 @@ import torch
 
 from viewrace.data.images import ImageSet
 from viewrace.errors import ViewraceError
-from viewrace.nets import Params
 from viewrace.nets.module import Factory, ModuleNet, check_output, draw, stack
 from viewrace.streams import Stream, torch_generator
 from viewrace.train.members.batches import Batch, Batches, Teacher
 from viewrace.train.members.config import MemberConfig
+from viewrace.train.members.descent import rate_at
 from viewrace.train.members.engine import choose_engine
-from viewrace.train.members.keeping import digest, read_tensors, write_tensors
-from viewrace.train.members.members import Members, Trace
-from viewrace.train.members.steps import Descent, Soft, Step, gradients, rate_at
+from viewrace.train.members.keeping import digest
+from viewrace.train.members.members import Members
+from viewrace.train.members.state import State
+from viewrace.train.members.steps import Rule, Step, gradients
 from viewrace.train.run import Progress
 
 __all__ = ["train_members"]
-
-KIND = "a checkpoint"
 
 
 def train_members(
@@ -44,69 +43,28 @@ def train_members(
     """Members `start` to `start + count` under the root seed, trained on `data` for `config.epochs`.
 
     teacher: soft labels, with weight `alpha` and `temperature`; alpha = 0 is hard labels alone. joint: the average of the
-    members' logits is trained as one network. checkpoint: a file, written after each epoch, from which the same call goes on.
+    members' logits is trained as one network, on one order and one augmentation; each member's gradient is then 1/count of
+    what it would be alone. checkpoint: a file, written after each epoch, from which the same call goes on.
     A member that diverges is no error: see `Members.diverged`.
     """
     _check(config, count, start, alpha, temperature)
     members = range(start, start + count)
     modules = draw(factory, [torch_generator(root, Stream.INIT, member) for member in members])
     check_output(modules[0], data.shape, len(data.classes))
-    batches = Batches(data, config, root, members, teacher, together=joint)
-    run = _Run(ModuleNet(modules[0].to(config.device)), config, batches, Soft(alpha, temperature), joint)
-    state = _State.fresh(*stack(modules), config)
-    identity = _identity(data, config, root, members, batches, run.soft, joint, state) if checkpoint is not None else {}
+    state = State.fresh(*stack(modules), config)
+    if count > 1 and (joint or config.same_order):
+        _check_apart(state)
+    batches = Batches(data, config, root, members, teacher if alpha else None, together=joint)
+    run = _Run(ModuleNet(modules[0].to(config.device)), config, batches, Rule(alpha, temperature, config.label_smoothing, joint))
+    identity = run.identity(data, teacher, state) if checkpoint is not None else {}
     if checkpoint is None or not state.resume(checkpoint, identity):
         state.batched = run.choose(state)
     while state.epochs < config.epochs:
         run.epoch(state, progress)
         if checkpoint is not None:
             state.keep(checkpoint, identity)
-    trace = Trace(torch.stack(state.loss), torch.stack(state.right))
-    return Members(
-        run.net, state.weights, state.buffers, batches.mean, batches.deviation, data.classes, root, start, trace, state.batched
-    )
-
-
-@dataclass
-class _State:
-    """All that changes while members train; loss and right are one (member,) tensor an epoch."""
-
-    weights: Params
-    buffers: Params
-    descent: Descent
-    loss: list[torch.Tensor]
-    right: list[torch.Tensor]
-    batched: bool = False
-
-    @classmethod
-    def fresh(cls, weights: Params, buffers: Params, config: MemberConfig) -> _State:
-        weights = {name: tensor.to(config.device) for name, tensor in weights.items()}
-        buffers = {name: tensor.to(config.device) for name, tensor in buffers.items()}
-        return cls(weights, buffers, Descent(config, weights), [], [])
-
-    @property
-    def epochs(self) -> int:
-        return len(self.loss)
-
-    def keep(self, path: Path, identity: dict[str, Any]) -> None:
-        trace = {"loss": torch.stack(self.loss), "right": torch.stack(self.right)}
-        groups = {"weights": self.weights, "buffers": self.buffers, "velocity": self.descent.velocity, "trace": trace}
-        write_tensors(path, KIND, groups, {"identity": identity, "batched": self.batched})
-
-    def resume(self, path: Path, identity: dict[str, Any]) -> bool:
-        """Take over what `keep` wrote; False where there is no file. A file of another training is refused."""
-        if not path.exists():
-            return False
-        groups, note = read_tensors(path, KIND)
-        others = [name for name in identity if note["identity"].get(name) != identity[name]]
-        if others:
-            raise ViewraceError(f"{path} is of another training (not the same {', '.join(others)}): choose another checkpoint")
-        for mine, kept in ((self.weights, "weights"), (self.buffers, "buffers"), (self.descent.velocity, "velocity")):
-            for name, tensor in mine.items():
-                tensor.copy_(groups[kept][name])
-        self.loss, self.right = list(groups["trace"]["loss"]), list(groups["trace"]["right"])
-        self.batched = note["batched"]
-        return True
+    look = (batches.mean, batches.deviation, data.classes)
+    return Members(run.net, state.weights, state.buffers, *look, root, start, state.trace, state.batched)
 
 
 @dataclass
@@ -116,50 +74,52 @@ class _Run:
     net: ModuleNet
     config: MemberConfig
     batches: Batches
-    soft: Soft
-    joint: bool
+    rule: Rule
 
-    def step(self, state: _State, batch: Batch, batched: bool) -> Step:
-        return gradients(
-            self.net, state.weights, state.buffers, batch, self.soft, self.config.label_smoothing, batched, self.joint
-        )
+    def step(self, state: State, batch: Batch, batched: bool) -> Step:
+        return gradients(self.net, state.weights, state.buffers, batch, self.rule, batched)
 
-    def choose(self, state: _State) -> bool:
+    def choose(self, state: State) -> bool:
+        """Whether to take the members all at once."""
         batch = next(self.batches.epoch(0))
-        return choose_engine(self.config, len(self.batches.members), lambda batched: self.step(state, batch, batched))
+        return choose_engine(self.config, len(self.batches.members), lambda batched: self.step(state, batch, batched).loss)
 
-    def epoch(self, state: _State, progress: Progress | None) -> None:
+    def epoch(self, state: State, progress: Progress | None) -> None:
         """Show every image once."""
         loss, right = torch.zeros(2, len(self.batches.members))
-        done = state.epochs * self.batches.count
         steps = self.config.epochs * self.batches.count
         for batch in self.batches.epoch(state.epochs):
             step = self.step(state, batch, state.batched)
-            state.descent.move(state.weights, step.gradient, rate_at(self.config, done, steps))
+            state.descent.move(state.weights, step.gradient, rate_at(self.config, state.descent.done, steps))
             state.buffers = step.buffers
             share = batch.labels.shape[1] / len(self.batches.labels)
-            loss, right, done = loss + share * step.loss.cpu(), right + share * step.right.cpu(), done + 1
+            loss, right = loss + share * step.loss.cpu(), right + share * step.right.cpu()
             if progress is not None:
-                progress(done / steps)
+                progress(state.descent.done / steps)
         state.loss.append(loss)
         state.right.append(right)
 
+    def identity(self, data: ImageSet, teacher: Teacher | None, state: State) -> dict[str, Any]:
+        """What a checkpoint is of: the same call gives the same."""
+        said = {} if teacher is None else {"logits": teacher} if isinstance(teacher, torch.Tensor) else teacher.weights
+        return {
+            "settings": self.config.model_dump(mode="json", exclude={"device"}),
+            "root seed": self.batches.root,
+            "members": [self.batches.members.start, self.batches.members.stop],
+            "data": digest({"images": data.images, "labels": data.labels}),
+            "teacher": digest(said),
+            "loss": asdict(self.rule),
+            "initial weights": digest(state.weights | state.buffers),
+        }
 
-def _identity(
-    data: ImageSet, config: MemberConfig, root: int, members: range, batches: Batches, soft: Soft, joint: bool, state: _State
-) -> dict[str, Any]:
-    """What a checkpoint is of: the same call gives the same."""
-    teacher = batches.teacher
-    said = teacher.weights if isinstance(teacher, Members) else {} if teacher is None else {"logits": teacher}
-    return {
-        "settings": config.model_dump(mode="json", exclude={"device"}),
-        "root": root,
-        "members": [members.start, members.stop],
-        "data": digest({"images": data.images, "labels": data.labels}),
-        "teacher": [digest(said), asdict(soft)] if said else None,
-        "joint": joint,
-        "initial weights": digest(state.weights | state.buffers),
-    }
+
+def _check_apart(state: State) -> None:
+    """Refuse members that would be one network: one init, and one order of the images."""
+    if all(torch.equal(tensor[0], tensor[1]) for tensor in state.weights.values()):
+        raise ViewraceError(
+            "members that see the same mini-batches must differ in their init, received a factory that gives one init to all: "
+            "draw the weights in it, or let same_order and joint be false"
+        )
 
 
 def _check(config: MemberConfig, count: int, start: int, alpha: float, temperature: float) -> None:
