@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from viewrace import race, theory
+    from viewrace.auditing import Audit, audit, audit_logits
     from viewrace.claims import CLAIMS, Scale, Verdict
     from viewrace.config import Settings, load, settings
     from viewrace.data import Distribution, Examples, check
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CLAIMS",
+    "Audit",
     "Diagnosis",
     "Distribution",
     "Examples",
@@ -27,6 +29,8 @@ __all__ = [
     "Study",
     "Verdict",
     "ViewraceError",
+    "audit",
+    "audit_logits",
     "check",
     "diagnose",
     "load",
@@ -40,6 +44,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "viewrace.auditing": ("Audit", "audit", "audit_logits"),
     "viewrace.claims": ("CLAIMS", "Scale", "Verdict"),
     "viewrace.config": ("Settings", "load", "settings"),
     "viewrace.data": ("Distribution", "Examples", "check"),

@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from viewrace.audit.ceiling import COVERAGE, ENOUGH, fit, fit_best
-from viewrace.audit.table import MEASURES, Look, Table
+from viewrace.auditing.ceiling import COVERAGE, ENOUGH, fit, fit_best
+from viewrace.auditing.table import MEASURES, Look, Table
 from viewrace.measure import Estimate
 
 __all__ = ["Ahead", "Gain", "measure_gain"]

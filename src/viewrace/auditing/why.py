@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from viewrace.audit.spread import group_sums, groups_of, left_out, spread
+from viewrace.auditing.spread import group_sums, groups_of, left_out, spread
 from viewrace.measure import (
     Estimate,
     ambiguity,

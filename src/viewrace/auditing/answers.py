@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from viewrace.audit.gain import Gain
-from viewrace.audit.pilot import Pilot
-from viewrace.audit.why import Diversity, Kind
+from viewrace.auditing.gain import Gain
+from viewrace.auditing.pilot import Pilot
+from viewrace.auditing.why import Diversity, Kind
 from viewrace.measure import Estimate
 
 __all__ = ["LEAST_GAIN", "LEAST_SHARE", "Answer", "Answers", "advice", "answers"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import combinations
 
@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from viewrace.audit.spread import group_sums, groups_of, left_out, spread
+from viewrace.auditing.spread import group_sums, groups_of, left_out, spread
 from viewrace.measure import Estimate, brier, cross_fitted, ece, halves, nll
 from viewrace.train.losses import averaged
 
@@ -50,8 +50,9 @@ class Table:
         return np.asarray(self.inside.sum(axis=1))
 
     def level(self, measure: str, size: int) -> Estimate:
-        """Mean of a measure over ensembles of `size` members."""
-        return self.estimate(lambda look: look.level(measure, size))
+        """Mean of a measure over ensembles of `size` members; the interval is cut where the measure ends."""
+        found = self.estimate(lambda look: look.level(measure, size))
+        return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0) if measure == "accuracy" else found.high)
 
     def estimate(self, statistic: Callable[[Look], float]) -> Estimate:
         """A statistic of the scores with its interval over examples and members."""

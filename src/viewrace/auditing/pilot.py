@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 from torch import Tensor
 
-from viewrace.audit.spread import LEVEL, group_sums, groups_of, left_out, spread
-from viewrace.audit.table import MEASURES, score
+from viewrace.auditing.spread import LEVEL, group_sums, groups_of, left_out, spread
+from viewrace.auditing.table import MEASURES, score
 from viewrace.measure import Estimate, halves
 from viewrace.train.losses import averaged
 

@@ -10,12 +10,12 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from viewrace.audit.answers import Answers, advice, answers
-from viewrace.audit.gain import Gain, measure_gain
-from viewrace.audit.inputs import checked
-from viewrace.audit.pilot import Pilot, Students, fly
-from viewrace.audit.table import tabulate
-from viewrace.audit.why import Diversity, measure_diversity
+from viewrace.auditing.answers import Answers, advice, answers
+from viewrace.auditing.gain import Gain, measure_gain
+from viewrace.auditing.inputs import checked
+from viewrace.auditing.pilot import Pilot, Students, fly
+from viewrace.auditing.table import tabulate
+from viewrace.auditing.why import Diversity, measure_diversity
 from viewrace.errors import ViewraceError
 from viewrace.measure import cross_fitted, halves, reliability
 from viewrace.streams import Stream, numpy_generator
