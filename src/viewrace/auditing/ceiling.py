@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,13 +50,19 @@ class Fit:
         return 1 / (1 - self.rate)
 
 
+@cache
+def _shapes(law: str, sizes: tuple[float, ...]) -> NDArray[np.float64]:
+    """(rate, size)"""
+    return np.stack([LAWS[law](np.array(sizes), rate) for rate in RATES[law]])
+
+
 def fit(law: str, sizes: NDArray[np.float64], gains: NDArray[np.float64], most: float) -> Fit:
     """Least squares over a grid of rates; for each the best ceiling is in closed form, cut at `most`.
 
     sizes, gains: (size,), the gain of one member being 0. The error allows for the numbers fitted: one of averaging, two of
     coverage.
     """
-    shapes = np.stack([LAWS[law](sizes, rate) for rate in RATES[law]])
+    shapes = _shapes(law, tuple(sizes.tolist()))
     ceilings = np.minimum(shapes @ gains / np.square(shapes).sum(axis=1), most)
     squares = np.square(ceilings[:, None] * shapes - gains).sum(axis=1)
     best = int(squares.argmin())

@@ -110,7 +110,7 @@ def _read(path: Path) -> dict[str, NDArray[Any]]:
     try:
         if path.suffix == ".safetensors":
             return dict(safetensors.numpy.load_file(path))
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile, safetensors.SafetensorError) as error:
         what = "holds pickled objects" if "allow_pickle" in str(error) or "pickled" in str(error) else "is damaged"

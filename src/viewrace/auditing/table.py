@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 
 import numpy as np
@@ -13,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from viewrace.auditing.spread import group_sums, groups_of, left_out, spread
+from viewrace.auditing.spread import group_sums, groups_of, spread
 from viewrace.measure import Estimate, brier, cross_fitted, ece, halves, nll
 from viewrace.train.losses import averaged
 
@@ -39,15 +38,26 @@ class Table:
     counts: NDArray[np.float64]
     errors: NDArray[np.float64]
     temperature: NDArray[np.float64]
+    _levels: dict[tuple[str, int], NDArray[np.float64]] = field(default_factory=dict, repr=False)
 
     @property
     def members(self) -> int:
         return self.inside.shape[1]
 
-    @cached_property
-    def size(self) -> NDArray[np.int64]:
-        """(subset,) its number of members."""
-        return np.asarray(self.inside.sum(axis=1))
+    def levels(self, measure: str, size: int) -> NDArray[np.float64]:
+        """(1 + group, 1 + member) mean of a measure over ensembles of that size: of all examples and members (first row and
+        column), without a group of examples, without a member."""
+        if (measure, size) not in self._levels:
+            rows = self.inside.sum(axis=1) == size
+            if measure == "ece":
+                values = self.errors[rows]
+            else:
+                sums = self.sums[measure][rows]
+                without = (sums.sum(axis=1, keepdims=True) - sums) / (self.counts.sum() - self.counts)
+                values = np.column_stack([sums.sum(axis=1) / self.counts.sum(), without])
+            kept = np.column_stack([np.ones(rows.sum()), ~self.inside[rows]])
+            self._levels[measure, size] = values.T @ kept / np.maximum(kept.sum(axis=0), 1)
+        return self._levels[measure, size]
 
     def level(self, measure: str, size: int) -> Estimate:
         """Mean of a measure over ensembles of `size` members; the interval is cut where the measure ends."""
@@ -76,17 +86,8 @@ class Look:
 
     def level(self, measure: str, size: int) -> float:
         """Mean of a measure over ensembles of `size` members (of all that are left, where they are fewer)."""
-        rows = self.rows(size)
-        if measure == "ece":
-            return float(self.table.errors[rows, 0 if self.group is None else 1 + self.group].mean())
-        sums = left_out(self.table.sums[measure][rows], self.group).mean()
-        return float(sums / left_out(self.table.counts, self.group))
-
-    def rows(self, size: int) -> NDArray[np.bool_]:
-        """(subset,) the ensembles of that size without the member that is left out."""
-        inside = self.table.inside
-        chosen = self.table.size == min(size, self.most)
-        return chosen if self.member is None else chosen & ~inside[:, self.member]
+        levels = self.table.levels(measure, min(size, self.most))
+        return float(levels[0 if self.group is None else 1 + self.group, 0 if self.member is None else 1 + self.member])
 
 
 def subsets(members: int, size: int, generator: np.random.Generator) -> list[tuple[int, ...]]:

@@ -89,18 +89,16 @@ def _world(
 
 def multi_view(root: int) -> World:
     """The preset's multi-view data and q = 4; half of the test examples are single-view."""
-    settings: Settings = preset(views=3, classes=5).replace(**{"data.examples": 300, "data.test_examples": TEST // 2})
+    settings: Settings = preset(views=3, classes=4).replace(**{"data.examples": 200, "data.test_examples": TEST // 2})
     distribution = Distribution(settings.data, root)
     train, both, single = distribution.train(), distribution.test(), distribution.test_single()
     test = torch.cat([both.inputs, single.inputs]), torch.cat([both.labels, single.labels])
     config = MemberConfig(epochs=200, batch=100, rate=0.3, **PLAIN)
-    return _world(
-        lambda bound: _Patches(bound, 5, settings.data.dim, width=10, q=4, init=0.1),
-        (train.inputs, train.labels),
-        test,
-        5,
-        config,
-    )
+
+    def network(bound: float) -> nn.Module:
+        return _Patches(bound, settings.data.classes, settings.data.dim, width=8, q=4, init=0.1)
+
+    return _world(network, (train.inputs, train.labels), test, settings.data.classes, config)
 
 
 def gaussian(root: int) -> World:
