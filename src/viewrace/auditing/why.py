@@ -74,7 +74,8 @@ def measure_diversity(logits: Tensor, labels: Tensor, generator: np.random.Gener
     double = logits.double()
     lines = [Line(name, _mean(double, group, measure)) for name, measure in plain.items()]
     margins = label_margins(double, labels)
-    patterns = [_Patterns.of(np.delete(margins, left, axis=0), group, generator) for left in (*range(len(margins)), [])]
+    parts = [np.delete(margins, left, axis=0) for left in range(len(margins))] if len(margins) > 2 else []
+    patterns = [_Patterns.of(part, group, generator) for part in (*parts, margins)]
     lines += [_held(patterns, name) for name in ("only some get", "only some get, and with margin", "split in two groups")]
     lines.append(_alike(double, labels, generator))
     return Diversity(tuple(lines), _kind(patterns[-1], lines[-2]), _twins(logits), _positions(margins, generator))

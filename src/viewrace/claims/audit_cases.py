@@ -20,7 +20,7 @@ from viewrace.train.members import train_members
 __all__ = ["CASES", "AuditCases"]
 
 MEMBERS = {Scale.SMOKE: 4, Scale.QUICK: 8, Scale.FULL: 12}
-STUDENTS = {Scale.SMOKE: 1, Scale.QUICK: 2, Scale.FULL: 4}
+STUDENTS = {Scale.SMOKE: 1, Scale.QUICK: 3, Scale.FULL: 5}
 EPOCHS = {Scale.SMOKE: 0.1, Scale.QUICK: 1.0, Scale.FULL: 1.0}
 COPIES = 8
 ENDLESS = 1e5
@@ -47,11 +47,11 @@ class AuditCases(Claim):
     source = "Allen-Zhu & Li, ICLR 2023, sections 1 and 2 (what ensembles of random features and on Gaussian data do)"
     protocol = (
         "Each case is a model with data, as a user would bring them; how it is trained was chosen on root seed 0. Multi-view: "
-        "the preset (M = 3, K = 4, 200 examples) and a patch network with q = 4, half of the test examples single-view. "
-        "Gaussian: labels from a random network. Copies: one network, eight times. Label noise: one Gaussian cluster a class, a fifth of "
-        "the training labels drawn anew. Random features: a frozen random layer of 50 units. Supported where every answer is "
-        "right and the exact (Clopper-Pearson) interval of the share of right answers, over roots and cases, is above "
-        f"{SURE}; refuted where any answer is wrong, and `unclear` is wrong. Members 4, 8, 12; students in each cell 1, 2, 4; at "
+        "the preset (M = 3, K = 4, 300 examples) and a patch network with q = 4, half of the test examples single-view. "
+        "Gaussian: labels from a random network. Copies: one network, eight times. Label noise: one Gaussian cluster a class, a "
+        "fifth of the training labels drawn anew. Random features: a frozen random layer of 50 units. Supported where every "
+        "answer is right and the exact (Clopper-Pearson) interval of the share of right answers, over roots and cases, is above "
+        f"{SURE}; refuted where any answer is wrong, and `unclear` is wrong. Members 4, 8, 12; students in each cell 1, 3, 5; at "
         "smoke a tenth of the epochs, which tests that it runs and judges nothing."
     )
     by_default = False

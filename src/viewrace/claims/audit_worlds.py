@@ -89,7 +89,7 @@ def _world(
 
 def multi_view(root: int) -> World:
     """The preset's multi-view data and q = 4; half of the test examples are single-view."""
-    settings: Settings = preset(views=3, classes=4).replace(**{"data.examples": 200, "data.test_examples": TEST // 2})
+    settings: Settings = preset(views=3, classes=4).replace(**{"data.examples": 300, "data.test_examples": TEST // 2})
     distribution = Distribution(settings.data, root)
     train, both, single = distribution.train(), distribution.test(), distribution.test_single()
     test = torch.cat([both.inputs, single.inputs]), torch.cat([both.labels, single.labels])
