@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from viewrace.commands.audit import audit
 from viewrace.errors import ViewraceError
 
 __all__ = ["app", "main"]
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find out which views a network learns, why ensembles help, and whether distillation keeps the gain.",
 )
+app.command()(audit)
 console = Console()
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a setting, e.g. net.q=3")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="results folder")]

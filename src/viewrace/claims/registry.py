@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from viewrace.claims.audit_cases import AuditCases
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
 from viewrace.claims.deep_linear import DeepLinearModes
@@ -34,6 +35,7 @@ CLAIMS: tuple[Claim, ...] = (
     DeepLinearModes(),
     ExternalSignal(),
     Remedies(),
+    AuditCases(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

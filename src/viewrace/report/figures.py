@@ -9,6 +9,7 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from viewrace.report.audit_cases import audit_cases_table
 from viewrace.report.blocker import blocker_figure, blocker_table
 from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.finite_size import finite_size_figure
@@ -231,5 +232,9 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "deep-linear": {
         "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "
         "(middle); how far random inits are from it (right, bands are 95% intervals over networks).": deep_linear_figure
+    },
+    "audit-cases": {
+        "Known answer, and the answers given with their counts over root seeds; gain of the ensemble and share kept by the best "
+        "student, smallest to largest over root seeds.": audit_cases_table
     },
 }
