@@ -13,6 +13,7 @@ import xarray as xr
 
 from viewrace.report.figures import figures_of
 from viewrace.report.style import svg
+from viewrace.report.words import interval, number
 
 __all__ = ["render_report", "write_report"]
 
@@ -23,6 +24,7 @@ def render_report(data: Mapping[str, xr.Dataset]) -> str:
     first = next(iter(data.values()))
     environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
+    environment.globals["interval"] = interval
     template = environment.from_string(files("viewrace.report").joinpath("template.html").read_text(encoding="utf-8"))
     return template.render(
         sections=sections,
@@ -53,8 +55,3 @@ def _section(data: xr.Dataset) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if hasattr(value, "__iter__") else [value]
-
-
-def number(value: float) -> str:
-    """Three decimals, without a sign on zero."""
-    return f"{value:.3f}".replace("-0.000", "0.000")
