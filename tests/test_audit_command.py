@@ -94,6 +94,7 @@ def test_a_wrong_call_is_one_line_and_status_2(inside, tmp_path, arguments, word
     assert not (tmp_path / "results").exists()
 
 
+@pytest.mark.slow
 def test_the_model_of_the_readme_is_audited(inside, tmp_path):
     readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
     (block,) = re.findall(r"```py\n(.*?)```", readme, flags=re.DOTALL)
