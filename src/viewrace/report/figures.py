@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 from viewrace.report.blocker import blocker_figure, blocker_table
 from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.finite_size import finite_size_figure
+from viewrace.report.gated import gated_figure
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
 from viewrace.report.winner import exponent_figure, winner_figure
 
@@ -231,5 +232,10 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "deep-linear": {
         "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "
         "(middle); how far random inits are from it (right, bands are 95% intervals over networks).": deep_linear_figure
+    },
+    "gated": {
+        "Shared and private pathways in gated linear networks. Left: those of one pair on the reduced equations, from an aligned "
+        "start and from one as far off as its own size. Right: what sharing brings (above); where the reduction ends, and a "
+        "head start for the private ways (below). Bands and bars are 95% intervals over networks.": gated_figure
     },
 }
