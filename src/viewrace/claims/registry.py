@@ -13,6 +13,7 @@ from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
 from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.finite_size import FiniteSize
+from viewrace.claims.gated import GatedRace
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.remedies import Remedies
 from viewrace.claims.self_distillation import SelfDistillation
@@ -33,6 +34,7 @@ CLAIMS: tuple[Claim, ...] = (
     Exponent(),
     Blocker(),
     DeepLinearModes(),
+    GatedRace(),
     ExternalSignal(),
     Remedies(),
     AuditCases(),

@@ -13,6 +13,7 @@ from viewrace.report.audit_cases import audit_cases_table
 from viewrace.report.blocker import blocker_figure, blocker_table
 from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.finite_size import finite_size_figure
+from viewrace.report.gated import gated_figure
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
 from viewrace.report.winner import exponent_figure, winner_figure
 
@@ -236,5 +237,10 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "audit-cases": {
         "Known answer, and the answers given with their counts over root seeds; gain of the ensemble and share kept by the best "
         "student, smallest to largest over root seeds.": audit_cases_table
+    },
+    "gated": {
+        "Shared and private pathways in gated linear networks. Left: those of one pair on the reduced equations, from an aligned "
+        "start and from one as far off as its own size. Right: what sharing brings (above); where the reduction ends, and a "
+        "head start for the private ways (below). Bands and bars are 95% intervals over networks.": gated_figure
     },
 }
