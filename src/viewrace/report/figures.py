@@ -234,7 +234,7 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
         "(middle); how far random inits are from it (right, bands are 95% intervals over networks).": deep_linear_figure
     },
     "gated": {
-        "Shared and private pathways in gated linear networks. Left: those of one pair, of 2 domains with 1 output an input, on the "
+        "Shared and private pathways in gated linear networks. Left: one pair of 2 domains, 1 output an input, on the "
         "reduced equations, from an uneven aligned start and one as far off as its own size. Right: what sharing brings (above); "
         "where the reduction ends, and a head start for the private ways (below). Bands and bars are 95% intervals over "
         "networks.": gated_figure
