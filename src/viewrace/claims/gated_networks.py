@@ -36,7 +36,8 @@ __all__ = [
 DOMAINS, UNITS, MODES = 4, 4, (1.0, 0.8)
 SPREAD = (0.5, 1.5)
 INIT = 0.15
-HORIZON, INTERVAL, RACE_INTERVAL = 5.0, 1.0, 1.5
+HORIZON, INTERVAL = 2.0, 0.25
+RACE_HORIZON, RACE_INTERVAL = 5.0, 0.375
 STEP_CHANGE, SCALAR_CHANGE, RACE_CHANGE = 0.01, 1e-3, 0.02
 
 
@@ -50,10 +51,10 @@ def _generators(root: int, *indices: int, count: int) -> list[torch.Generator]:
     return [torch_generator(root, Stream.INIT, int(Role.GATED), *indices, seed) for seed in range(count)]
 
 
-def _times(domains: int, start: float, interval: float) -> Tensor:
-    """A shared pathway learns at the rate 1 / domains x s x start: with K outputs it is on 1 / domains of the examples."""
-    end = HORIZON * domains / start
-    return torch.linspace(0, end, round(end / interval) + 1, dtype=torch.float64)
+def _times(domains: int, start: float, horizon: float, interval: float) -> Tensor:
+    """In units of `domains`: a shared pathway learns at the rate s start / domains, whatever the number of outputs."""
+    end = horizon / start
+    return torch.linspace(0, end * domains, round(end / interval) + 1, dtype=torch.float64)
 
 
 def beside_reduction(root: int, domains: int, outputs: int, start: float, noises: Sequence[float], count: int) -> dict[str, Any]:
@@ -62,7 +63,7 @@ def beside_reduction(root: int, domains: int, outputs: int, start: float, noises
     simulated: (noise, time, seed, path, mode) pathway strengths relative to s; reduced: the same without noise; deviation:
     (noise, seed) the largest difference; ways: the shared and the private path of the first pair.
     """
-    made, times = task(root, domains, outputs), _times(domains, start, INTERVAL)
+    made, times = task(root, domains, outputs), _times(domains, start, HORIZON, INTERVAL)
     known, generators = correlations(made.graph, made.examples), _generators(root, 0, domains, outputs, count=count)
     low, high = SPREAD
     size = (len(made.graph.edges), len(MODES))
@@ -102,7 +103,7 @@ def race(root: int, domains: int, outputs: int, lead: float, count: int) -> dict
         others = [untrained_error(made, now)] if made.untrained else []
         return torch.stack([shared_share(made, now), trained_error(made, now), *others])
 
-    found = trajectory(flow, params, _times(domains, INIT, RACE_INTERVAL), measured, RACE_CHANGE)
+    found = trajectory(flow, params, _times(domains, INIT, RACE_HORIZON, RACE_INTERVAL), measured, RACE_CHANGE)
     names = ("share", "left", "untrained")
     return {name: values.numpy() for name, values in zip(names, found.values[-1], strict=False)} | {"change": found.change}
 
@@ -114,15 +115,15 @@ def aligned_share(root: int, outputs: int) -> float:
     start = torch.full((1, len(made.graph.edges), len(MODES)), INIT, dtype=torch.float64)
     flow = reduced_gradient(made.graph, known, made.bases)
     end = trajectory(
-        flow, {"strength": start}, _times(DOMAINS, INIT, RACE_INTERVAL), lambda now: now["strength"], RACE_CHANGE
+        flow, {"strength": start}, _times(DOMAINS, INIT, RACE_HORIZON, RACE_INTERVAL), lambda now: now["strength"], RACE_CHANGE
     ).params
     shared = torch.stack([path_strength(end["strength"], path) for path in made.shared])
     return float((shared * made.s).sum(dim=-1).mean() / made.s.square().sum())
 
 
-def films(root: int, outputs: int, start: float) -> xr.Dataset:
+def films(root: int, domains: int, outputs: int, start: float) -> xr.Dataset:
     """One network aligned and one as far off as its own size: the two ways of the first pair over time, beside the reduction."""
-    film = beside_reduction(root, DOMAINS, outputs, start, (0.0, 1.0), 1)
+    film = beside_reduction(root, domains, outputs, start, (0.0, 1.0), 1)
     columns = {
         "film_time": ("step", film["time"]),
         "film_simulated": (("film", "step", "way", "mode"), film["simulated"][:, :, 0, film["ways"]]),

@@ -20,16 +20,16 @@ def gradient(graph: Graph, known: Correlations) -> Callable[[Params], Params]:
     ties = [_tie(known, mine, theirs) for mine in groups for theirs in groups]
 
     def at(params: Params) -> Params:
-        found = {name: torch.zeros_like(tensor) for name, tensor in params.items()}
+        found: Params = {}
         made = [group.products(params) for group in groups]
         maps = [products[-1] for _, products in made]
         for n, group in enumerate(groups):
-            miss = group.yx.repeat(1, maps[n].shape[1], 1, 1)
+            excess = group.yx.neg().repeat(1, maps[n].shape[1], 1, 1)
             for other, (mine, theirs, xx) in zip(maps, ties[n * len(groups) :], strict=False):
                 if len(mine):
-                    miss.index_add_(0, mine, other[theirs] @ xx, alpha=-1)
-            group.spread(*made[n], miss, found)
-        return found
+                    excess.index_add_(0, mine, other[theirs] @ xx)
+            group.spread(*made[n], excess, found)
+        return {name: found[name] if name in found else torch.zeros_like(tensor) for name, tensor in params.items()}
 
     return at
 
@@ -52,15 +52,16 @@ class _Alike:
         weights = [stack[column] for stack, column in zip(stacks, self.columns, strict=True)]
         return weights, list(accumulate(weights, lambda product, weight: weight @ product))
 
-    def spread(self, weights: list[Tensor], products: list[Tensor], miss: Tensor, found: Params) -> None:
-        """Take from `found`, edge by edge, what the misses E (path, seed, output, input) of these pathways ask for."""
+    def spread(self, weights: list[Tensor], products: list[Tensor], excess: Tensor, found: Params) -> None:
+        """Add to `found`, edge by edge, the gradient from the excess -E (path, seed, output, input) of these pathways."""
         for position in reversed(range(len(weights))):
-            term = miss @ products[position - 1].mT if position else miss
+            term = excess @ products[position - 1].mT if position else excess
             each = term.new_zeros(len(self.edges[position]), *term.shape[1:])
             each.index_add_(0, self.columns[position], term)
             for edge, part in zip(self.edges[position], each.unbind(), strict=True):
-                found[f"edge_{edge}"] -= part
-            miss = weights[position].mT @ miss if position else miss
+                name = f"edge_{edge}"
+                found[name] = found[name] + part if name in found else part
+            excess = weights[position].mT @ excess if position else excess
 
 
 def _by_shape(graph: Graph, known: Correlations) -> list[list[int]]:

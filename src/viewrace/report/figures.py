@@ -239,8 +239,9 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
         "student, smallest to largest over root seeds.": audit_cases_table
     },
     "gated": {
-        "Shared and private pathways in gated linear networks. Left: those of one pair on the reduced equations, from an aligned "
-        "start and from one as far off as its own size. Right: what sharing brings (above); where the reduction ends, and a "
-        "head start for the private ways (below). Bands and bars are 95% intervals over networks.": gated_figure
+        "Shared and private pathways in gated linear networks. Left: one pair of 2 domains, 1 output an input, on the "
+        "reduced equations, from an uneven aligned start and one as far off as its own size. Right: what sharing brings (above); "
+        "where the reduction ends, and a head start for the private ways (below). Bands and bars are 95% intervals over "
+        "networks.": gated_figure
     },
 }

@@ -72,7 +72,14 @@ def _share(ax: Any, data: xr.Dataset, curves: Mapping[str, Any], count: int) -> 
     band(ax, curves["outputs"], _line(curves, "share"), COLOURS["margin"], "random init")
     value, low, high = (np.asarray(part) for part in _line(curves, "alone"))
     ax.errorbar(
-        [0], value, (value - low, high - value), fmt="s", markersize=4.5, color=VIEW_COLOURS[1], capsize=3, label="one pair alone"
+        [0],
+        value,
+        (value - low, high - value),
+        fmt="s",
+        markersize=4.5,
+        color=VIEW_COLOURS[1],
+        capsize=3,
+        label=f"one pair alone, n = {data['share_alone'].size}",
     )
     ax.axhline(DRAW, color=INK, linestyle=":", linewidth=1.1)
     ax.set_xticks([0, *curves["outputs"]], ["alone", *(f"{outputs:g}" for outputs in curves["outputs"])])
