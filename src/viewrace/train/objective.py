@@ -36,6 +36,7 @@ class Objective:
 
     def __init__(self, family: Family, inputs: Tensor, loss: Loss, penalty: Penalty | None = None):
         self.family, self.inputs, self.loss, self.penalty = family, inputs, loss, penalty
+        self.prepared = family.prepare(inputs)
         self.hard = isinstance(loss, HardLoss)
 
     def at(
@@ -46,15 +47,15 @@ class Objective:
         Counting is left out (0) where nobody asks for it, in the inner stages of a step; so is the gradient (empty) where the
         stopping rule alone is asked for.
         """
-        inputs = self.inputs if examples is None else self.inputs[examples]
+        inputs = self.prepared if examples is None else self.family.prepare(self.inputs[examples])
         labels = self.loss.labels if examples is None else self.loss.labels[examples]
-        points, block = [], max(1, BLOCK_NUMBERS // self.family.activations(len(inputs)))
+        points, block = [], max(1, BLOCK_NUMBERS // self.family.activations(len(labels)))
         for start in range(0, len(seeds), block):
             rows = slice(start, start + block)
             weights = take(params, rows)
             logits, back = self.family.pullback(weights, inputs) if gradient else (self.family.logits(weights, inputs), _nothing)
             value, residual, gap = self.loss.evaluate(logits, seeds[rows], examples)
-            right = (logits.argmax(dim=-1) == labels).float().mean(dim=1) if count_right else torch.zeros_like(value)
+            right = _right(logits.mT, labels) if count_right else torch.zeros_like(value)
             pull = back(residual)
             if self.penalty is not None and gradient:
                 pull, value = self._penalised(weights, pull, value, self.penalty)
@@ -70,6 +71,13 @@ class Objective:
         extra, residual = penalty.evaluate(logits)
         more = back(residual)
         return {name: tensor + more[name] for name, tensor in gradient.items()}, value + extra
+
+
+def _right(rows: Tensor, labels: Tensor) -> Tensor:
+    """(seed,) fraction of the examples whose label has the largest of the logits (seed, class, example), and alone has it."""
+    index = labels.expand(len(rows), 1, -1)
+    others = rows.scatter(1, index, -torch.inf).amax(dim=1)
+    return (rows.gather(1, index).squeeze(1) > others).to(rows.dtype).mean(dim=1)
 
 
 def _nothing(residual: Tensor) -> Params:

@@ -66,12 +66,10 @@ def evaluate_logits(family: Family, params: Params, inputs: Tensor) -> Tensor:
     """(seed, example, class) logits, computed in blocks of seeds and examples so that memory stays bounded."""
     count = len(next(iter(params.values())))
     rows = max(1, min(len(inputs), BLOCK_NUMBERS // family.activations(1)))
-    seeds = max(1, BLOCK_NUMBERS // family.activations(rows))
-    blocks = [
-        torch.cat([family.logits(take(params, slice(s, s + seeds)), part) for part in inputs.split(rows)], dim=1)
-        for s in range(0, count, seeds)
-    ]
-    return torch.cat(blocks)
+    block = max(1, BLOCK_NUMBERS // family.activations(rows))
+    parts = [family.prepare(part) for part in inputs.split(rows)]
+    weights = [take(params, slice(start, start + block)) for start in range(0, count, block)]
+    return torch.cat([torch.cat([family.logits(some, part) for part in parts], dim=1) for some in weights])
 
 
 def train(
