@@ -22,7 +22,7 @@ MOST_Q = 6
 
 SOURCE = Path(__file__).with_name("patch.c")
 NUMBERS = {torch.float32: "float", torch.float64: "double"}
-COMMON = ("-O3", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-shared", "-fPIC", "-Wno-psabi")
+COMMON = ("-O2", "-fno-math-errno", "-fno-trapping-math", "-fno-signed-zeros", "-shared", "-fPIC", "-Wno-psabi")
 NATIVE = ("-march=native", "-mprefer-vector-width=512", "-fopenmp")
 ATTEMPTS = (NATIVE, ("-march=native", "-fopenmp"), ("-fopenmp",), ("-march=native",), ())
 """Flags from the fastest to the plainest; the first set that the compiler takes is used."""

@@ -42,14 +42,14 @@ class PatchNet(Family):
         return 2 * self.classes * self.width * examples * self.patches
 
     def prepare(self, inputs: Tensor) -> Columns:
-        return Columns.of(inputs)
+        return Columns.of(inputs, self.rho)
 
     def logits(self, params: Params, inputs: Tensor | Columns) -> Tensor:
-        return self._forward(params["weight"], Columns.of(inputs))[0]
+        return self._forward(params["weight"], Columns.of(inputs, self.rho))[0]
 
     def pullback(self, params: Params, inputs: Tensor | Columns) -> tuple[Tensor, Pullback]:
         """Closed form: dLoss/dw_{i,r} = sum over examples and patches of residual_i act'(<w_{i,r}, x_p>) x_p."""
-        weight, columns = params["weight"], Columns.of(inputs)
+        weight, columns = params["weight"], Columns.of(inputs, self.rho)
         logits, kept, kernel = self._forward(weight, columns)
 
         def back(residual: Tensor) -> Params:
@@ -61,7 +61,7 @@ class PatchNet(Family):
     def _forward(self, weight: Tensor, columns: Columns) -> tuple[Tensor, Tensor, Kernel]:
         """Logits, (seed, example, class) in shape and class by class in memory; and what the way back needs."""
         kernel = find_kernel(self.q, weight)
-        scaled = columns.responses((weight / self.rho).view(-1, self.dim))
+        scaled = columns.responses(weight.reshape(-1, self.dim))
         rows = scaled.view(len(weight) * self.classes, -1, columns.places)
         logits, kept = kernel.respond(rows, columns.examples, self.q, self.rho)
         return logits.view(len(weight), self.classes, -1).mT, kept, kernel
@@ -77,26 +77,26 @@ class PatchNet(Family):
 class Columns:
     """Inputs as the two matrix products read them: patches outermost, each with `places` >= `examples` places, the rest 0.
 
-    rows: (patch x place, dim); columns: (dim, patch x place), the same numbers, contiguous too. Memory for responses is kept
-    from one product to the next: to get it from the system anew takes as long as to fill it.
+    rows: (patch x place, dim); columns: (dim, patch x place), the same numbers over rho, contiguous too. Memory for responses is
+    kept from one product to the next: to get it from the system anew takes as long as to fill it.
     """
 
-    def __init__(self, inputs: Tensor):
+    def __init__(self, inputs: Tensor, rho: float):
         """From inputs (example, patch, dim)."""
         self.examples, patches, dim = inputs.shape
         self.places = -(-self.examples // LANES) * LANES
         padded = inputs.new_zeros(patches, self.places, dim)
         padded[:, : self.examples] = inputs.transpose(0, 1)
         self.rows = padded.view(-1, dim)
-        self.columns = self.rows.T.contiguous()
+        self.columns = self.rows.T.contiguous() / rho
         self._room = inputs.new_empty(0)
 
     @classmethod
-    def of(cls, inputs: Tensor | Columns) -> Columns:
-        return inputs if isinstance(inputs, Columns) else cls(inputs)
+    def of(cls, inputs: Tensor | Columns, rho: float) -> Columns:
+        return inputs if isinstance(inputs, Columns) else cls(inputs, rho)
 
     def responses(self, weight: Tensor) -> Tensor:
-        """(neuron, patch x place) products of weight (neuron, dim) with every patch, until the next call."""
+        """(neuron, patch x place) products of weight (neuron, dim) with every patch over rho, until the next call."""
         size = len(weight) * len(self.rows)
         if len(self._room) < size:
             self._room = self.rows.new_empty(size)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -11,7 +12,7 @@ from viewrace.nets import Family, Params
 from viewrace.train.losses import HardLoss, Loss
 from viewrace.train.penalties import Penalty
 
-__all__ = ["BLOCK_NUMBERS", "Objective", "Point", "take"]
+__all__ = ["BLOCK_NUMBERS", "Objective", "Point", "joined", "take"]
 
 BLOCK_NUMBERS = 2_000_000
 """Numbers that a block of seeds may hold at once (8 MB in float32): about the cache, and a bound on memory."""
@@ -25,10 +26,26 @@ class Point(NamedTuple):
     gap: Tensor
     right: Tensor
 
+    def take(self, rows: slice) -> Point:
+        """What was measured of the networks `rows`."""
+        return Point(take(self.gradient, rows), self.value[rows], self.gap[rows], self.right[rows])
+
+    @classmethod
+    def joined(cls, points: Sequence[Point]) -> Point:
+        """What was measured of several blocks of networks, one after the other."""
+        if len(points) == 1:
+            return points[0]
+        return cls(joined([point.gradient for point in points]), *map(torch.cat, list(zip(*points, strict=True))[1:]))
+
 
 def take(params: Params, index: Tensor | slice) -> Params:
     """The networks `index` of `params`."""
     return {name: tensor[index] for name, tensor in params.items()}
+
+
+def joined(parts: Sequence[Params]) -> Params:
+    """The networks of all parts, one after the other."""
+    return parts[0] if len(parts) == 1 else {name: torch.cat([part[name] for part in parts]) for name in parts[0]}
 
 
 class Objective:
@@ -60,10 +77,7 @@ class Objective:
             if self.penalty is not None and gradient:
                 pull, value = self._penalised(weights, pull, value, self.penalty)
             points.append(Point(pull, value, gap, right))
-        if len(points) == 1:
-            return points[0]
-        joined = {name: torch.cat([point.gradient[name] for point in points]) for name in points[0].gradient}
-        return Point(joined, *(torch.cat(column) for column in list(zip(*points, strict=True))[1:]))
+        return Point.joined(points)
 
     def _penalised(self, params: Params, gradient: Params, value: Tensor, penalty: Penalty) -> tuple[Params, Tensor]:
         """Gradient and value with those of the penalty added; a mini-batch carries the whole of it."""
