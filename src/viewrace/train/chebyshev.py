@@ -43,8 +43,8 @@ def scheme(stages: int) -> Scheme:
 
 def coefficients(stages: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Weights of the first stage (seed,) and of the later ones (seed, stage, 4), for numbers of stages (seed,); 0 beyond."""
-    first, rest = _tables()
-    return first[stages].to(dtype), rest[stages].to(dtype)
+    first, rest = (table[stages.cpu()].to(stages.device, dtype) for table in _tables())
+    return first, rest
 
 
 @cache

@@ -33,10 +33,9 @@ class _Flow:
     def __init__(self, objective: Objective, state: State, first: Point, error: float, steps: int, time: float | None):
         self.objective, self.state, self.error, self.steps, self.time = objective, state, error, steps, time
         self.gradient = {name: tensor.clone() for name, tensor in first.gradient.items()}
-        count, dtype = len(first.value), first.value.dtype
-        self.step = torch.full((count,), FIRST_STEP, dtype=dtype)
-        self.radius = torch.zeros(count, dtype=dtype)
-        self.calm = torch.ones(count, dtype=torch.bool)
+        self.step = torch.full_like(first.value, FIRST_STEP)
+        self.radius = torch.zeros_like(first.value)
+        self.calm = torch.ones_like(first.value, dtype=torch.bool)
         self.floor = {name: _rows(tensor).square().mean(dim=1).sqrt() for name, tensor in state.params.items()}
         largest = torch.stack(list(self.floor.values())).amax(dim=0)
         self.floor = {name: torch.where(value > 0, value, largest) for name, value in self.floor.items()}
@@ -44,12 +43,12 @@ class _Flow:
     def advance(self, seeds: Tensor) -> Tensor:
         """Try one step of each seed, each with as many stages as it needs. Returns the seeds that moved."""
         affordable = (self.steps - self.state.evaluations[seeds]).clamp(max=MOST_STAGES)
-        reach = torch.tensor([stable_reach(most) for most in affordable.tolist()]) / self.radius[seeds].clamp(min=1e-30)
-        step = torch.minimum(self.step[seeds], reach.to(self.step.dtype))
+        reach = self.step.new_tensor([stable_reach(most) for most in affordable.tolist()]) / self.radius[seeds].clamp(min=1e-30)
+        step = torch.minimum(self.step[seeds], reach)
         if self.time is not None:
             step = torch.minimum(step, (self.time - self.state.time[seeds]).to(step.dtype))
         self.step[seeds] = step
-        wanted = torch.tensor([_bucket(stages_for(value)) for value in (step * self.radius[seeds]).tolist()])
+        wanted = affordable.new_tensor([_bucket(stages_for(value)) for value in (step * self.radius[seeds]).tolist()])
         stages, order = torch.minimum(wanted, affordable).sort(descending=True, stable=True)
         return self._try(seeds[order], stages)
 
@@ -73,9 +72,7 @@ class _Flow:
         self.state.failed[seeds] |= self.step[seeds] < LEAST_STEP * (1 + self.state.time[seeds])
         return moved
 
-    def _stages(
-        self, start: Params, slope: Params, step: Tensor, seeds: Tensor, stages: Tensor
-    ) -> tuple[Params, Point, Tensor]:
+    def _stages(self, start: Params, slope: Params, step: Tensor, seeds: Tensor, stages: Tensor) -> tuple[Params, Point, Tensor]:
         """The end of a step, what was measured there, and the largest gain of the gradient between two stages.
 
         Seeds come with the most stages first, so those that go on are always the first few, and all are evaluated together.
@@ -108,9 +105,7 @@ class _Flow:
         return torch.nan_to_num(worst, nan=math.inf)
 
 
-def _next(
-    start: Params, now: Params, before: Params, gradient: Params, slope: Params, step: Tensor, weights: Tensor
-) -> Params:
+def _next(start: Params, now: Params, before: Params, gradient: Params, slope: Params, step: Tensor, weights: Tensor) -> Params:
     """The next stage, from a step's start, the last two stages and the gradients at the last one and at the start."""
     mu, nu, move, pull = weights.unbind(dim=1)
     found = {}

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from copy import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -34,6 +35,14 @@ class Loss(ABC):
         """(seed,) what the tolerance is a fraction of: 1 for hard labels, the gap of a blank student for soft ones."""
         return torch.ones(seeds)
 
+    def to(self, device: torch.device) -> Self:
+        """The same loss with its tensors on a device."""
+        moved = copy(self)
+        for name, held in vars(self).items():
+            if isinstance(held, Tensor | _Labels):
+                setattr(moved, name, held.to(device))
+        return moved
+
     @abstractmethod
     def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
         """Value and residual at logits (seed, example, class) of the networks `seeds`, on all or the given examples."""
@@ -45,6 +54,9 @@ class _Labels:
     def __init__(self, labels: Tensor):
         self.labels = labels
         self._whole = labels.new_empty(0)
+
+    def to(self, device: torch.device) -> _Labels:
+        return _Labels(self.labels.to(device))
 
     def onehot(self, like: Tensor, examples: Tensor | None) -> Tensor:
         """(class, example) in the number format and with the classes of `like` (seed, class, example)."""
