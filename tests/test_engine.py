@@ -64,9 +64,7 @@ def test_inputs_in_a_file_train_the_same_network(family, tiny_examples, seeds, t
     assert not torch.equal(found.params["weight"], family.init(seeds(2))["weight"])
 
 
-@pytest.mark.parametrize(
-    ("array", "words"), [(np.zeros((2, 3, 4)), "float64 2 x 3 x 4"), (np.zeros(3, "f4"), "float32 3:")]
-)
+@pytest.mark.parametrize(("array", "words"), [(np.zeros((2, 3, 4)), "float64 2 x 3 x 4"), (np.zeros(3, "f4"), "float32 3:")])
 def test_a_file_of_other_numbers_is_refused(refusal, tmp_path, array, words):
     np.save(tmp_path / "inputs.npy", array)
     assert words in refusal(mapped, tmp_path / "inputs.npy")

@@ -14,7 +14,9 @@ LANES = 16
 RHO = 0.7
 
 needs_compiler = pytest.mark.skipif(compiled.library(torch.float64) is None, reason="there is no C compiler here")
-every_kernel = pytest.mark.parametrize("kernel", ["eager", pytest.param("fused", marks=needs_compiler)])
+every_kernel = pytest.mark.parametrize(
+    "kernel", ["eager", pytest.param("fused", marks=needs_compiler), pytest.param("compiled", marks=pytest.mark.slow)]
+)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def test_a_kernel_is_the_definition_and_its_derivative(kernel, q, examples):
 def test_float32_kernels_agree_for_any_number_of_lines(lines):
     scaled, residual = responses(300, lines, dtype=torch.float32), torch.rand(5, 300, generator=torch.Generator().manual_seed(1))
     found = []
-    for kernel in KERNELS.values():
+    for kernel in (KERNELS[name] for name in kernels.ON_THE_PROCESSOR):
         logits, kept = kernel.respond(scaled.clone(), 300, 4, RHO)
         found.append((logits, kernel.weigh(kept, residual, 4)))
     for first, second in zip(*found, strict=True):
@@ -119,7 +121,7 @@ def test_what_is_quicker_is_measured_once_and_read_back(fresh, tmp_path, monkeyp
 def test_a_kernel_that_does_not_exist_is_refused(refusal, monkeypatch):
     monkeypatch.setenv("VIEWRACE_KERNEL", "quick")
     assert refusal(find_kernel, 4, torch.zeros(1)) == (
-        "VIEWRACE_KERNEL must be one of auto, eager, fused, received quick: choose one"
+        "VIEWRACE_KERNEL must be one of auto, eager, fused, compiled, received quick: choose one"
     )
 
 

@@ -71,7 +71,7 @@ class PatchNet(Family):
 
         `features` is (class, view, dim). Source: AZL, Lambda in the section on the lottery-winning set.
         """
-        return torch.einsum("skmd,kld->sklm", params["weight"], features.to(params["weight"].dtype)).amax(dim=3)
+        return torch.einsum("skmd,kld->sklm", params["weight"], features.to(params["weight"])).amax(dim=3)
 
 
 class Columns:

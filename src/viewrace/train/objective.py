@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from viewrace.memory import free_memory
 from viewrace.nets import Family, Params
 from viewrace.train.losses import HardLoss, Loss
 from viewrace.train.penalties import Penalty
@@ -16,6 +17,10 @@ __all__ = ["BLOCK_NUMBERS", "Objective", "Point", "joined", "take"]
 
 BLOCK_NUMBERS = 2_000_000
 """Numbers that a block of seeds may hold at once (8 MB in float32): about the cache, and a bound on memory."""
+
+
+SHARE = 4
+"""One part in this many of a device's free memory is for one block."""
 
 
 class Point(NamedTuple):
@@ -69,7 +74,8 @@ class Objective:
     def __init__(self, family: Family, inputs: Tensor, loss: Loss, penalty: Penalty | None = None):
         self.family, self.inputs, self.loss, self.penalty = family, inputs, loss, penalty
         self.hard = isinstance(loss, HardLoss)
-        rows = max(1, BLOCK_NUMBERS // family.activations(1))
+        self.numbers = _block_numbers(inputs)
+        rows = max(1, self.numbers // family.activations(1))
         self.parts = list(torch.arange(len(inputs), device=inputs.device).split(rows))
         self.prepared = family.prepare(inputs) if len(self.parts) == 1 else None
 
@@ -104,7 +110,7 @@ class Objective:
         self, params: Params, seeds: Tensor, prepared: Any, examples: Tensor | None, count_right: bool, gradient: bool
     ) -> Point:
         labels = self.loss.labels if examples is None else self.loss.labels[examples]
-        points, block = [], max(1, BLOCK_NUMBERS // self.family.activations(len(labels)))
+        points, block = [], max(1, self.numbers // self.family.activations(len(labels)))
         for start in range(0, len(seeds), block):
             rows = slice(start, start + block)
             weights = take(params, rows)
@@ -123,6 +129,13 @@ class Objective:
         more = back(residual)
         gradient = {name: tensor + more[name] for name, tensor in point.gradient.items()}
         return point._replace(gradient=gradient, value=point.value + extra)
+
+
+def _block_numbers(inputs: Tensor) -> int:
+    """What a block may hold: about the cache of a processor, a good part of the free memory of another device."""
+    if inputs.device.type == "cpu":
+        return BLOCK_NUMBERS
+    return max(BLOCK_NUMBERS, (free_memory(inputs.device) or 0) // (SHARE * inputs.dtype.itemsize))
 
 
 def _right(rows: Tensor, labels: Tensor) -> Tensor:
