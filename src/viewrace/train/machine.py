@@ -14,13 +14,16 @@ from torch import Tensor
 from viewrace.config import Train
 from viewrace.errors import ViewraceError
 from viewrace.memory import require
-from viewrace.nets import Family, Params
+from viewrace.nets import Family
+from viewrace.train.objective import BLOCK_NUMBERS
 
 __all__ = ["bf16_products", "device_of", "machine", "number_format", "require_training"]
 
 FLOW_COPIES, DESCENT_COPIES = 14, 6
 """Sets of weights that a step holds at once: the state, the gradients, and what the stages are made of."""
 LOGITS_COPIES = 3
+GENERATOR = 1300
+"""What the generator of one network's init takes, in float32 numbers."""
 
 
 def number_format(config: Train) -> torch.dtype:
@@ -64,15 +67,19 @@ def machine(config: Train) -> Iterator[torch.device]:
         torch.set_float32_matmul_precision(products)
 
 
-def require_training(family: Family, params: Params, labels: Tensor, config: Train, device: torch.device, block: int) -> None:
-    """Refuse a training that cannot fit, before it allocates: every network's weights and logits, and one block."""
-    count, examples = len(next(iter(params.values()))), len(labels)
-    weights = sum(tensor[0].numel() for tensor in params.values()) * (FLOW_COPIES if config.method == "flow" else DESCENT_COPIES)
-    logits = LOGITS_COPIES * examples * (int(labels.max()) + 1)
-    numbers = count * (weights + logits) + 2 * max(block, family.activations(1))
-    lower = "train fewer at a time (--count)" if count > 1 else "lower net.width"
-    lower += ", or lower data.examples" if logits > weights else ", or lower data.dim"
-    require(number_format(config).itemsize * numbers, f"training {count} networks on {examples} examples", lower, device)
+def require_training(family: Family, count: int, labels: Tensor, config: Train, shown: int = 0) -> None:
+    """Refuse a training that cannot fit, before it allocates: every network's weights and logits, and one block.
+
+    shown: examples that the networks will be shown afterwards, beside the training's own.
+    """
+    one = sum(tensor.numel() for tensor in family.init([torch.Generator()]).values())
+    weights = one * (FLOW_COPIES if config.method == "flow" else DESCENT_COPIES)
+    logits = LOGITS_COPIES * (len(labels) + shown) * (int(labels.max()) + 1)
+    numbers = count * (weights + logits + GENERATOR) + 2 * max(BLOCK_NUMBERS, family.activations(1))
+    lower = "train fewer at a time (--count), or lower " if count > 1 else "lower "
+    lower += "data.examples and data.test_examples" if logits > weights else "net.width and data.dim"
+    what = f"training {count} networks on {len(labels)} examples"
+    require(number_format(config).itemsize * numbers, what, lower, device_of(config))
 
 
 @cache

@@ -97,6 +97,7 @@ def train(
         raise ViewraceError(
             f"a film is taken of the gradient flow alone, received train.method = {config.method}: set it to flow"
         )
+    require_training(family, len(next(iter(init.values()))) if isinstance(init, dict) else len(init), loss.labels, config)
     params = init if isinstance(init, dict) else family.init(init)
     with machine(config) as device:
         return _trained(family, params, inputs, loss, config, device, order, progress, trace, film, penalty)
@@ -117,7 +118,6 @@ def _trained(
 ) -> Trained:
     dtype, labels = number_format(config), loss.labels
     everyone = torch.arange(len(next(iter(params.values()))), device=device)
-    require_training(family, params, labels, config, device, BLOCK_NUMBERS)
     params = {name: tensor.to(device, dtype) for name, tensor in params.items()}
     loss = loss.to(device)
     objective = Objective(family, inputs.to(device, dtype), loss, penalty)
