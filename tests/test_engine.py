@@ -9,8 +9,8 @@ import torch
 from viewrace import memory
 from viewrace.config import Settings, Train, settings
 from viewrace.data import Distribution, mapped
-from viewrace.nets import make_family
-from viewrace.train import HardLoss, ProbePenalty, SoftLoss, machine, objective, train
+from viewrace.nets import DeepLinear, make_family
+from viewrace.train import HardLoss, ProbePenalty, SoftLoss, flow, machine, objective, train
 from viewrace.train.objective import Objective
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device here")
@@ -52,6 +52,23 @@ def test_parts_of_the_data_give_the_gradient_of_all_of_it(family, tiny_examples,
     parts = Objective(family, inputs, loss, penalty)
     assert len(parts.parts) == 5
     equal(parts.at(weights, everyone), whole, rtol=1e-10, atol=1e-13)
+
+
+def test_seeds_with_different_numbers_of_stages_step_together_as_they_would_alone(monkeypatch):
+    """Least squares with rates from 0.0006 to 8, from starts of different size."""
+    chance, taken = torch.Generator().manual_seed(2), []
+    inputs = torch.randn(40, 1, 4, generator=chance, dtype=torch.float64) * torch.tensor([3.0, 1.0, 0.2, 0.03])
+    loss, family = HardLoss(torch.arange(40) % 3, "mse"), DeepLinear(classes=3, dim=4, patches=1, hidden=(), init=1.0)
+    start = family.init([chance, chance, chance])["weight_0"].double() * torch.tensor([0.1, 1.0, 30.0])[:, None, None]
+    config = Train(time=300.0, error=0.01, tolerance=1e-12, steps=10_000, precision="float64")
+    whole = flow.coefficients
+    monkeypatch.setattr(flow, "coefficients", lambda stages, dtype: taken.append(len(stages.unique())) or whole(stages, dtype))
+    together = train(family, {"weight_0": start}, inputs, loss, config)
+    assert max(taken) > 1
+    for seed in range(3):
+        alone = train(family, {"weight_0": start[seed : seed + 1]}, inputs, loss, config)
+        assert int(alone.evaluations[0]) == int(together.evaluations[seed])
+        torch.testing.assert_close(together.params["weight_0"][seed], alone.params["weight_0"][0], rtol=1e-9, atol=1e-12)
 
 
 def test_inputs_in_a_file_train_the_same_network(family, tiny_examples, seeds, tmp_path, monkeypatch):
