@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Table
 
@@ -48,8 +49,11 @@ def bench_table(found: dict[str, Any]) -> Table:
         ratios = (_spread(seconds.get(peer), ours) for peer in (LIMIT, *peers))
         table.add_row(*size, f"{rate:.0f}", *ratios, memory)
     square = sorted(found["square"])
-    table.caption = f"median [least, largest] over {found['turns']} turns; a product of 2048 x 2048: "
-    table.caption += f"{square[len(square) // 2] / 1e9:.0f} [{square[0] / 1e9:.0f}, {square[-1] / 1e9:.0f}] GFLOP/s"
+    rate, low, high = (at / 1e9 for at in (square[len(square) // 2], square[0], square[-1]))
+    caption = (
+        f"median [least, largest] of {found['turns']} turns; a product of 2048 x 2048: {rate:.0f} [{low:.0f}, {high:.0f}] GFLOP/s"
+    )
+    table.caption = escape(caption)
     return table
 
 
