@@ -225,6 +225,18 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results fol
         raise ViewraceError(f"{folder} holds no whole result: run the same command again to go on")
 
 
+@app.command()
+def bench(
+    turns: Annotated[int, typer.Option("--turns", metavar="N", help="how often each way takes its turn")] = 5,
+    short: Annotated[bool, typer.Option("--short", help="few small sizes, for a try")] = False,
+    out: Out = None,
+) -> None:
+    """Time the engine beside its peers and the machine's own matrix products."""
+    from viewrace.screen_bench import run_bench
+
+    run_bench(console, turns, short, out or Path("results") / "bench")
+
+
 def _write_report(out: Path) -> None:
     from viewrace.claims import CLAIMS
     from viewrace.files import write_whole
