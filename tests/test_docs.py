@@ -13,12 +13,13 @@ from viewrace.claims import CLAIMS
 ROOT = Path(__file__).parents[1]
 
 
-def test_the_settings_page_is_made_from_the_models():
+def test_the_settings_pages_are_made_from_the_models():
     path = ROOT / "docs" / "make_settings.py"
     spec = importlib.util.spec_from_file_location("make_settings", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert module.TARGET.read_text(encoding="utf-8") == module.page(), "run python docs/make_settings.py"
+    assert module.IMAGES_TARGET.read_text(encoding="utf-8") == module.images_page(), "run python docs/make_settings.py"
 
 
 def test_links_between_the_pages_lead_somewhere():
@@ -45,3 +46,12 @@ def test_the_python_of_the_readme_runs(tmp_path, monkeypatch, capsys):
     (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     exec(compile(block, "README.md", "exec"), {})
     assert "probe_accuracy" in capsys.readouterr().out
+
+
+def test_the_python_of_the_images_page_runs(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "images.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    names: dict[str, object] = {}
+    for block in blocks:
+        exec(compile(block, "images.md", "exec"), names)
+    assert len(capsys.readouterr().out.splitlines()) == 4

@@ -12,6 +12,7 @@ import xarray as xr
 
 from viewrace.report.figures import figures_of
 from viewrace.report.style import svg
+from viewrace.report.words import interval, number
 
 __all__ = ["render_report", "rendered", "write_report"]
 
@@ -36,6 +37,7 @@ def rendered(template: str, **values: Any) -> str:
     loader = jinja2.PackageLoader("viewrace.report", "")
     environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
     environment.filters["number"] = number
+    environment.globals["interval"] = interval
     return environment.get_template(template).render(**values)
 
 
@@ -58,8 +60,3 @@ def _section(data: xr.Dataset) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if hasattr(value, "__iter__") else [value]
-
-
-def number(value: float) -> str:
-    """Three decimals, without a sign on zero."""
-    return f"{value:.3f}".replace("-0.000", "0.000")

@@ -31,11 +31,14 @@ def read_parquet(path: Path, split: Split, size: int | None) -> tuple[Stored, np
     ready = path.is_dir() and all(named.values())
     table = needed(lambda: __import__("pyarrow.parquet").parquet, "pyarrow")
     try:
-        tables = [table.read_table(file) for file in (named[split] if ready else files)]
+        chosen = named[split] if ready else files
+        held = table.read_schema(chosen[0]).names
+        columns = [_column(held, names, path) for names in (IMAGES, LABELS)]
+        tables = [table.read_table(file, columns=columns) for file in chosen]
     except (OSError, ValueError) as error:
         raise ViewraceError(f"cannot read {path} as Parquet ({str(error).splitlines()[0]}): give another file") from None
-    labels, classes = _labels(tables, path)
-    pictures = [column for held in tables for column in held.column(_column(held, IMAGES, path)).chunks]
+    labels, classes = _labels(tables, columns[1], path)
+    pictures = [chunk for part in tables for chunk in part.column(columns[0]).chunks]
     starts = np.cumsum([0, *(len(chunk) for chunk in pictures)])
 
     def content(row: int) -> tuple[str, bytes]:
@@ -68,8 +71,7 @@ def _column(table: Any, names: tuple[str, ...], path: Path) -> str:
     return found[0]
 
 
-def _labels(tables: list[Any], path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    column = _column(tables[0], LABELS, path)
+def _labels(tables: list[Any], column: str, path: Path) -> tuple[np.ndarray, tuple[str, ...]]:
     values = [value for table in tables for value in table.column(column).to_pylist()]
     names = _names(tables[0].schema.metadata or {}, column)
     if values and all(isinstance(value, str) for value in values):

@@ -103,8 +103,8 @@ def _statistics(images: Tensor, normalise: bool) -> tuple[Tensor, Tensor]:
     """(channel,) mean and standard deviation, or 0 and 1; a channel that hardly varies is not blown up."""
     if not normalise:
         return torch.zeros(images.shape[1]), torch.ones(images.shape[1])
-    channels = images.transpose(0, 1).flatten(1)
-    return channels.mean(dim=1), channels.std(dim=1, correction=0).clamp(min=LEAST_DEVIATION)
+    every = (0, 2, 3)
+    return images.mean(dim=every), images.std(dim=every, correction=0).clamp(min=LEAST_DEVIATION)
 
 
 def _check_teacher(teacher: Teacher, data: ImageSet, members: int) -> None:
