@@ -180,6 +180,23 @@ def test_a_student_that_is_the_ensemble_keeps_all_and_a_member_nothing():
     assert len(whole.cells) + 1 == CELLS
 
 
+@pytest.mark.parametrize("rule", ["logits", "probabilities"])
+def test_students_are_taught_by_the_average_and_the_last_ones_by_one_member(rule):
+    logits, labels = checked(*views(6, members=4, examples=200))
+    train, asked = torch.randn(4, 40, CLASSES, generator=torch.Generator().manual_seed(0), dtype=torch.float64), []
+
+    def students(teacher, temperature, alpha):
+        asked.append((teacher, temperature, alpha))
+        return logits[:1] + 0.01 * temperature
+
+    found = fly(students, (train, logits), labels, rule, np.random.default_rng(0))
+    whole = train.mean(dim=0) if rule == "logits" else train.softmax(dim=-1).mean(dim=0).log()
+    assert all(torch.allclose(teacher, whole) for teacher, *_ in asked[:-1])
+    assert torch.equal(asked[-1][0], train[0])
+    assert asked[-1][1:] == (found.temperature, found.alpha)
+    assert [at for _, *at in asked[:-1]] == [[t, a] for a in (1.0, 0.5) for t in (1.0, 2.0, 4.0, 8.0)]
+
+
 def test_the_plan_fits_the_budget_and_says_what_would():
     for budget in (60.0, 200.0, 2000.0):
         plan = choose_plan(0.5, budget, None, None)
