@@ -169,22 +169,6 @@ def _worths(rungs: Iterable[Mapping[str, Any]]) -> Table:
     return table
 
 
-<<<<<<< HEAD
-=======
-def audit_table(found: Mapping[str, Any]) -> Table:
-    """One member, the ensemble, the gain, and the best student where there was one; from the audit's JSON."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("measure")
-    quality = found["pilot"]["quality"] if found["pilot"] else None
-    for name in ("one member", f"ensemble of {found['members']}", r"gain \[95%]", *(["student"] if quality else [])):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name, gain in found["gain"]["gains"].items():
-        levels = [f"{found['gain'][part][name]['value']:.3f}" for part in ("single", "ensemble")]
-        table.add_row(name, *levels, _measured(gain)[0], *([f"{quality[name]['value']:.3f}"] if quality else []))
-    return table
-
-
->>>>>>> we
 def _short(value: Mapping[str, Any] | None) -> str:
     return "-" if value is None else rf"{value['value']:.2f} \[{value['low']:.2f}, {value['high']:.2f}]"
 
@@ -204,7 +188,6 @@ def _widest(rung: Mapping[str, Any]) -> int:
     return max(map(len, rung["set"]), default=0)
 
 
-<<<<<<< HEAD
 def audit_table(found: Mapping[str, Any]) -> Table:
     """One member, the ensemble, the gain, and the best student where there was one; from the audit's JSON."""
     table = Table(box=None, pad_edge=False, header_style="dim")
@@ -218,8 +201,6 @@ def audit_table(found: Mapping[str, Any]) -> Table:
     return table
 
 
-=======
->>>>>>> we
 def prediction_table(data: Dataset) -> Table:
     """The predicted view of each class (views from 1) and its probability in percent, a row a network; red where wrong."""
     rows, columns = min(data.sizes["seed"], MOST_ROWS), min(data.sizes["label"], MOST_COLUMNS)
