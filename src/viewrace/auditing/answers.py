@@ -17,7 +17,6 @@ Answer = Literal["yes", "no", "unclear"]
 LEAST_GAIN = 0.01
 LARGEST_NOTHING = 0.02
 LEAST_SHARE = 0.5
-LOST_SHARE = 0.25
 NEARLY = 0.8
 SURER = 0.05
 
@@ -26,7 +25,7 @@ SURER = 0.05
 class Answers:
     """helps: the ensemble gains at least a point of accuracy, the interval above 0 (`no`: less than a point, and surely less
     than two). why: what its members differ in. distils: a student keeps at least half of the gain, the interval above 0
-    (`no`: less than a quarter, or surely less than half); None where there was no student, or nothing to keep.
+    (`no`: surely less than half); None where there was no student, or nothing to keep.
     self_suffices: a student of one member keeps at least half, and at least 0.8 of what the ensemble's student keeps."""
 
     helps: Answer
@@ -54,7 +53,7 @@ def _helps(gain: Estimate) -> Answer:
 def _keeps(share: Estimate) -> Answer:
     if share.value >= LEAST_SHARE and share.low > 0:
         return "yes"
-    return "no" if share.value < LOST_SHARE or share.high < LEAST_SHARE else "unclear"
+    return "no" if share.high < LEAST_SHARE else "unclear"
 
 
 def advice(found: Answers, gain: Gain, diversity: Diversity, pilot: Pilot | None) -> tuple[str, str, str]:
@@ -95,7 +94,9 @@ def _second(found: Answers, diversity: Diversity) -> str:
     number = f"{split.excess.value:+.3f} [{split.excess.low:+.3f}, {split.excess.high:+.3f}] over noise"
     if found.why == "views":
         return f"Members know different things: {share}, and there they fall into those who know and those who do not ({number})."
-    return f"Members differ by noise about one answer, which an average removes: {share}, with no two groups there ({number})."
+    return (
+        f"Members differ by noise about one answer, which an average removes: {share}, and no two groups show there ({number})."
+    )
 
 
 def _third(found: Answers, pilot: Pilot | None) -> str:
