@@ -362,12 +362,14 @@ def test_the_rules_at_their_edges():
     assert _helps(at(0.02, -0.001, 0.04)) == "unclear"
     assert _helps(at(0.009, 0.005, 0.013)) == "no"
     assert _helps(at(0.0, -0.03, 0.03)) == "unclear"
-    assert [_keeps(at(*each)) for each in ((0.5, 0.1, 0.9), (0.4, 0.1, 0.7), (0.4, 0.3, 0.45), (0.2, -1, 2))] == [
-        "yes",
-        "unclear",
-        "no",
-        "no",
-    ]
+    shares = {
+        (0.5, 0.1, 0.9): "yes",
+        (0.4, 0.1, 0.7): "unclear",
+        (0.4, 0.3, 0.45): "no",
+        (0.2, -0.1, 0.4): "no",
+        (0.2, -1, 2): "unclear",
+    }
+    assert {each: _keeps(at(*each)) for each in shares} == shares
 
 
 def test_the_page_needs_no_network_and_shows_every_figure():

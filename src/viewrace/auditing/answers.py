@@ -94,9 +94,7 @@ def _second(found: Answers, diversity: Diversity) -> str:
     number = f"{split.excess.value:+.3f} [{split.excess.low:+.3f}, {split.excess.high:+.3f}] over noise"
     if found.why == "views":
         return f"Members know different things: {share}, and there they fall into those who know and those who do not ({number})."
-    return (
-        f"Members differ by noise about one answer, which an average removes: {share}, and no two groups show there ({number})."
-    )
+    return f"Members differ by noise about one answer, which an average removes: {share}; no two groups show there ({number})."
 
 
 def _third(found: Answers, pilot: Pilot | None) -> str:
