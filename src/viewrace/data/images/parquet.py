@@ -62,12 +62,10 @@ def _files(path: Path) -> list[Path]:
     return files
 
 
-def _column(table: Any, names: tuple[str, ...], path: Path) -> str:
-    found = [name for name in names if name in table.column_names]
+def _column(held: list[str], names: tuple[str, ...], path: Path) -> str:
+    found = [name for name in names if name in held]
     if not found:
-        raise ViewraceError(
-            f"{path} must have a column {' or '.join(names)}, received {', '.join(table.column_names)}: rename it"
-        )
+        raise ViewraceError(f"{path} must have a column {' or '.join(names)}, received {', '.join(held)}: rename it")
     return found[0]
 
 
