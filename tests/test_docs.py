@@ -9,6 +9,7 @@ import yaml
 
 import viewrace
 from viewrace.claims import CLAIMS
+from viewrace.train.members import MemberConfig
 
 ROOT = Path(__file__).parents[1]
 
@@ -33,11 +34,14 @@ def test_the_readme_names_only_commands_and_settings_that_exist():
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     for block in re.findall(r"```yaml\n(.*?)```", text, flags=re.DOTALL):
         viewrace.settings(yaml.safe_load(block))
-    for change in re.findall(r"--set ([\w.]+=\S+)", text):
-        key, value = change.split("=")
-        viewrace.settings({key: yaml.safe_load(value)} | ({"data.dim": 64} if value == "digits" else {}))
+    for line in text.splitlines():
+        changes = {key: yaml.safe_load(value) for key, value in re.findall(r"--set ([\w.]+)=(\S+)", line)}
+        if "viewrace audit" in line:
+            MemberConfig(**changes)
+        else:
+            viewrace.settings(changes | ({"data.dim": 64} if "digits" in changes.values() else {}))
     for names in re.findall(r"--claims ([\w,-]+)", text):
-        assert set(names.split(",")) <= {claim.id for claim in CLAIMS}
+        assert set(names.split(",")) <= {"all", *(claim.id for claim in CLAIMS)}
 
 
 @pytest.mark.slow

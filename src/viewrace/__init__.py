@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from viewrace import race, theory
+    from viewrace.auditing import Audit, audit, audit_logits
     from viewrace.claims import CLAIMS, Scale, Verdict
     from viewrace.config import Settings, load, settings
     from viewrace.data import Distribution, Examples, check
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "CLAIMS",
+    "Audit",
     "CompositeConfig",
     "Composites",
     "Diagnosis",
@@ -36,6 +38,8 @@ __all__ = [
     "Study",
     "Verdict",
     "ViewraceError",
+    "audit",
+    "audit_logits",
     "check",
     "diagnose",
     "from_dataset",
@@ -53,6 +57,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "viewrace.auditing": ("Audit", "audit", "audit_logits"),
     "viewrace.claims": ("CLAIMS", "Scale", "Verdict"),
     "viewrace.config": ("Settings", "load", "settings"),
     "viewrace.data": ("Distribution", "Examples", "check"),

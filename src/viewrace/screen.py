@@ -23,7 +23,7 @@ from viewrace.claims import Claim, Verdict
 from viewrace.measure import Estimate
 from viewrace.report.words import interval, number
 
-__all__ = ["Screen", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
+__all__ = ["Screen", "audit_table", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
 
 MOST_ROWS, MOST_COLUMNS = 20, 10
 COLOUR = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -186,6 +186,19 @@ def _mending(rungs: Iterable[Mapping[str, Any]]) -> Table:
 
 def _widest(rung: Mapping[str, Any]) -> int:
     return max(map(len, rung["set"]), default=0)
+
+
+def audit_table(found: Mapping[str, Any]) -> Table:
+    """One member, the ensemble, the gain, and the best student where there was one; from the audit's JSON."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("measure")
+    quality = found["pilot"]["quality"] if found["pilot"] else None
+    for name in ("one member", f"ensemble of {found['members']}", r"gain \[95%]", *(["student"] if quality else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, gain in found["gain"]["gains"].items():
+        levels = [f"{found['gain'][part][name]['value']:.3f}" for part in ("single", "ensemble")]
+        table.add_row(name, *levels, _measured(gain)[0], *([f"{quality[name]['value']:.3f}"] if quality else []))
+    return table
 
 
 def prediction_table(data: Dataset) -> Table:

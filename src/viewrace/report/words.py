@@ -4,12 +4,12 @@ from __future__ import annotations
 
 __all__ = ["interval", "number"]
 
-LEAST = 0.0005
+LEAST, NOISE = 0.0005, 1e-12
 
 
 def number(value: float) -> str:
-    """Three decimals, without a sign on zero; two digits and an exponent where these would show nothing."""
-    return f"{value:.1e}" if 0 < abs(value) < LEAST else f"{value + 0.0:.3f}"
+    """Three decimals, without a sign on zero; two digits and an exponent where these would show nothing but round-off."""
+    return f"{value:.1e}" if NOISE < abs(value) < LEAST else f"{value:.3f}".replace("-0.000", "0.000")
 
 
 def interval(value: float, low: float, high: float) -> str:
