@@ -35,6 +35,17 @@ def linear():
     return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
+class Different(nn.Module):
+    """Says something else where members are taken all at once."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = linear()
+
+    def forward(self, images):
+        return self.net(images) * (2 if torch._C._functorch.is_batchedtensor(images) else 1)
+
+
 class Dropping(nn.Module):
     def __init__(self):
         super().__init__()
@@ -124,10 +135,19 @@ def test_a_step_of_all_at_once_is_that_of_one_by_one(digits, name, joint):
     assert torch.equal(one.right, two.right)
 
 
+def test_a_network_that_is_another_all_at_once_is_taken_one_by_one(digits, monkeypatch):
+    clock = iter(float(second) ** 2 for second in range(100))
+    monkeypatch.setattr("viewrace.train.members.engine.time.perf_counter", lambda: next(clock))
+    assert train_members(linear, digits, CONFIG.replace(epochs=1), 2, 0).batched
+    assert not train_members(Different, digits, CONFIG.replace(epochs=1), 2, 0).batched
+
+
 def test_many_members_are_taken_in_blocks(digits):
     config = CONFIG.replace(epochs=1, engine="batched")
     many = train_members(linear, digits, config, 20, 0)
-    agree(many.take(slice(15, 20)), train_members(linear, digits, config, 5, 0, start=15), 1e-6)
+    last = train_members(linear, digits, config, 5, 0, start=15)
+    agree(many.take(slice(15, 20)), last, 1e-6)
+    torch.testing.assert_close(many.logits(digits.images, block=50)[15:], last.logits(digits.images), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("engine", ["batched", "loop"])
@@ -214,10 +234,16 @@ def test_schedules_rise_and_fall_as_they_say():
     assert rates("cosine", 0.0) == pytest.approx([(1 + math.cos(math.pi * step / 10)) / 2 for step in range(10)])
 
 
-def test_a_member_that_diverges_is_named(digits):
+def test_a_member_that_diverges_is_named(digits, refusal):
     wild = train_members(CONV, digits, CONFIG.replace(rate=1e30, schedule="constant", epochs=1), 2, 0)
     assert wild.diverged.all()
     assert wild.accuracy(digits).isnan().all()
+    assert "received 2 that diverged" in refusal(train_members, CONV, digits, CONFIG, 1, 0, teacher=wild)
+
+
+def test_members_refuse_images_of_another_kind(digits, refusal):
+    members = train_members(linear, digits, CONFIG.replace(epochs=1), 1, 0)
+    assert "images (example, 1, height, width), received shape (2, 3, 8, 8)" in refusal(members.logits, torch.zeros(2, 3, 8, 8))
 
 
 def test_a_member_that_is_not_finite_leaves_the_others_alone(digits):

@@ -18,10 +18,12 @@ from torch import Tensor, nn
 from viewrace.errors import ViewraceError
 from viewrace.nets.family import Params
 
-__all__ = ["Factory", "ModuleNet", "brief", "check_output", "draw", "import_factory", "seeded", "stack"]
+__all__ = ["AT_ONCE", "Factory", "ModuleNet", "brief", "check_output", "draw", "import_factory", "seeded", "stack"]
 
 Factory = Callable[[], nn.Module]
 """Builds one network with fresh weights, drawn from torch's global generator."""
+AT_ONCE = 16
+"""Members that are taken together, to bound memory."""
 
 
 def import_factory(spec: str) -> Factory:

@@ -114,6 +114,10 @@ def _check_teacher(teacher: Teacher, data: ImageSet, members: int) -> None:
                 f"a teacher must know the classes of the images, received {len(teacher.classes)} and {len(data.classes)} classes "
                 "of other names: train it on the same data set"
             )
+        if teacher.diverged.any():
+            raise ViewraceError(
+                f"a teacher's members must be finite, received {int(teacher.diverged.sum())} that diverged: take the others alone"
+            )
         return
     shape = (len(data), len(data.classes))
     if tuple(teacher.shape) not in (shape, (members, *shape)) or not teacher.isfinite().all():

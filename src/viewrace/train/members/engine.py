@@ -17,30 +17,33 @@ __all__ = ["choose_engine"]
 TURNS = 2
 """Steps that each way is timed on; the first pays for the set-up, the fastest counts."""
 UNSURE = 1e-3
-"""Relative difference of the losses of two equal steps above which a network is said to be random."""
+"""Relative difference between the losses of two steps above which they are not equal, rounding allowed for."""
 
 
 def choose_engine(config: MemberConfig, count: int, step: Callable[[bool], Tensor]) -> bool:
     """Whether to take the members all at once. `step(batched)` is the losses of one step that leaves nothing behind.
 
-    A network that cannot be taken at once (dropout, in-place tricks, control flow on data) is taken one by one.
-    Raises ViewraceError where the network fails, where its loss differs between two equal steps, or where `batched` is asked
-    for and cannot be.
+    A network that cannot be taken at once (dropout, in-place tricks, control flow on data), or whose losses are then others, is
+    taken one by one. Raises ViewraceError where the network fails, where its loss differs between two equal steps, or where
+    `batched` is asked for and cannot be.
     """
     if config.engine == "loop" or (config.engine == "measured" and count == 1):
         _fastest(step, False)
         return False
     try:
-        batched = _fastest(step, True)
+        at_once, losses = _fastest(step, True)
     except ViewraceError as error:
         if config.engine == "batched":
             raise ViewraceError(f"the members cannot be trained all at once ({error}): set engine=loop") from None
-        batched = float("inf")
-    return config.engine == "batched" or batched < _fastest(step, False)
+        at_once, losses = float("inf"), torch.empty(0)
+    if config.engine == "batched":
+        return True
+    one_by_one, others = _fastest(step, False)
+    return at_once < one_by_one and _alike(losses, others)
 
 
-def _fastest(step: Callable[[bool], Tensor], batched: bool) -> float:
-    """Seconds of the fastest of a few equal steps."""
+def _fastest(step: Callable[[bool], Tensor], batched: bool) -> tuple[float, Tensor]:
+    """Seconds of the fastest of a few equal steps, and their losses."""
     taken, losses = [], []
     for _ in range(TURNS):
         begin = time.perf_counter()
@@ -49,8 +52,12 @@ def _fastest(step: Callable[[bool], Tensor], batched: bool) -> float:
         except Exception as error:
             raise ViewraceError(f"the network failed in a training step: {brief(error)}; mend it") from None
         taken.append(time.perf_counter() - begin)
-    if not torch.allclose(losses[0], losses[1], rtol=UNSURE, atol=UNSURE, equal_nan=True):
+    if not _alike(losses[0], losses[1]):
         raise ViewraceError(
             "a network must give the same loss twice under one seed, received others: take its random numbers from torch alone"
         )
-    return min(taken)
+    return min(taken), losses[0]
+
+
+def _alike(losses: Tensor, others: Tensor) -> bool:
+    return torch.allclose(losses, others, rtol=UNSURE, atol=UNSURE, equal_nan=True)

@@ -12,14 +12,14 @@ from torch import Tensor
 from viewrace.data.images import ImageSet
 from viewrace.errors import ViewraceError
 from viewrace.nets import Params
-from viewrace.nets.module import Factory, ModuleNet, draw, stack
+from viewrace.nets.module import AT_ONCE, Factory, ModuleNet, draw, stack
 from viewrace.streams import Stream, torch_generator
 from viewrace.train.members.keeping import read_tensors, write_tensors
 
 __all__ = ["EVALUATED", "Members", "Trace"]
 
-EVALUATED = 500
-"""Images that all members look at together, to bound memory."""
+EVALUATED = 250
+"""Images that are looked at together, to bound memory."""
 KIND = "members"
 
 
@@ -80,12 +80,22 @@ class Members:
     @torch.no_grad()
     def logits(self, images: Tensor, block: int = EVALUATED) -> Tensor:
         """(member, example, class) float32 logits on images (example, channel, height, width) in [0, 1], on the CPU."""
-        device = self.mean.device
+        if images.ndim != 4 or images.shape[1] != len(self.mean):
+            raise ViewraceError(
+                f"these members look at images (example, {len(self.mean)}, height, width), received shape {tuple(images.shape)}: "
+                "give images like those they were trained on"
+            )
         parts = []
         for part in images.split(block):
-            inputs = (part.to(device) - self.mean[:, None, None]) / self.deviation[:, None, None]
-            parts.append(self.net.respond(self.weights, self.buffers, inputs, batched=self.batched)[0].cpu())
+            inputs = (part.to(self.mean.device) - self.mean[:, None, None]) / self.deviation[:, None, None]
+            parts.append(torch.cat([self._said(slice(first, first + AT_ONCE), inputs) for first in range(0, len(self), AT_ONCE)]))
         return torch.cat(parts, dim=1)
+
+    def _said(self, members: slice, inputs: Tensor) -> Tensor:
+        """(member, example, class) what some of the members say, on the CPU."""
+        weights = {name: tensor[members] for name, tensor in self.weights.items()}
+        buffers = {name: tensor[members] for name, tensor in self.buffers.items()}
+        return self.net.respond(weights, buffers, inputs, batched=self.batched)[0].cpu()
 
     def accuracy(self, data: ImageSet, block: int = EVALUATED) -> Tensor:
         """(member,) fraction of images right; NaN for a member whose logits are not finite."""

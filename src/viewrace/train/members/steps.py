@@ -9,13 +9,10 @@ import torch
 from torch import Tensor
 
 from viewrace.nets import Params
-from viewrace.nets.module import ModuleNet
+from viewrace.nets.module import AT_ONCE, ModuleNet
 from viewrace.train.members.batches import Batch
 
 __all__ = ["Rule", "Step", "gradients"]
-
-AT_ONCE = 16
-"""Members that a batched step takes together, to bound memory."""
 
 
 @dataclass(frozen=True)
