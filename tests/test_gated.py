@@ -268,6 +268,12 @@ def test_the_shared_way_loses_to_private_ones_whose_lead_is_more_than_fair(domai
     assert shared_part(domains, outputs, 1.05 * law, 1e-3) < 0.3
 
 
+def test_from_a_start_that_is_not_small_the_fair_lead_is_less():
+    law = routing.fair_lead(4, 3)
+    assert shared_part(4, 3, 0.49 * law, 0.2) > 0.5 > shared_part(4, 3, 0.51 * law, 0.2)
+    assert shared_part(4, 3, 0.90 * law, 0.02) > 0.5 > shared_part(4, 3, 0.92 * law, 0.02)
+
+
 def measured(share=0.98, untrained=(1.5, 0.2, 0.01), alone=0.5, led=0.03, deviation=1e-4):
     draws = np.random.default_rng(0)
 
