@@ -17,7 +17,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from viewrace.errors import ViewraceError
 
-__all__ = ["Data", "Distill", "Net", "SelfDistill", "Settings", "Train", "load", "parse_override", "settings"]
+__all__ = ["Data", "Distill", "Images", "Net", "SelfDistill", "Settings", "Train", "load", "parse_override", "settings"]
 
 
 LEAST_P = 0.001
@@ -226,6 +226,15 @@ class SelfDistill(Distill):
     generations: int = Field(5, ge=1, le=50, description="rounds of self-distillation")
 
 
+class Images(_Model):
+    """Real images that are not part of viewrace."""
+
+    cifar10: str = Field(
+        "parquet:../shared/data/cifar10",
+        description="where CIFAR-10 is (docs/images.md: parquet:DIR, cifar10:DIR); the deep claims go without where it is not",
+    )
+
+
 class Settings(_Model):
     """All settings of one experiment."""
 
@@ -234,6 +243,7 @@ class Settings(_Model):
     train: Train = Field(default_factory=Train)
     distill: Distill = Field(default_factory=Distill)
     self_distill: SelfDistill = Field(default_factory=SelfDistill)
+    images: Images = Field(default_factory=Images)
 
     @model_validator(mode="after")
     def _across_groups(self) -> Self:

@@ -106,6 +106,7 @@ class Lab:
         self.progress = progress or (lambda units: None)
         self._benches: dict[tuple[str, int], Bench] = {}
         self._members: dict[tuple[str, int], Networks] = {}
+        self._kept: dict[str, dict[str, Tensor]] = {}
 
     def bench(self, root: int, settings: Settings | None = None) -> Bench:
         """The data set of these settings (default: the lab's) under a root seed."""
@@ -114,6 +115,17 @@ class Lab:
         if key not in self._benches:
             self._benches[key] = Bench(settings, root)
         return self._benches[key]
+
+    def kept(self, key: str, make: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """What `make` gives, made once: taken from memory or from the shelf where it is there under `key`."""
+        if key not in self._kept:
+            found = self.shelf.get(key) if self.shelf is not None else None
+            if found is None:
+                found = make()
+                if self.shelf is not None:
+                    self.shelf.put(key, found)
+            self._kept[key] = found
+        return self._kept[key]
 
     def members(self, bench: Bench, count: int, cost: float = 1.0) -> Networks:
         """The first `count` networks trained on hard labels; growing the number leaves the first as they were.

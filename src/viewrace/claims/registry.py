@@ -7,7 +7,10 @@ import difflib
 from viewrace.claims.audit_cases import AuditCases
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
+from viewrace.claims.deep_distillation import DeepDistillation
+from viewrace.claims.deep_ensemble import DeepEnsemble
 from viewrace.claims.deep_linear import DeepLinearModes
+from viewrace.claims.deep_self_distillation import DeepSelfDistillation
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
@@ -38,6 +41,9 @@ CLAIMS: tuple[Claim, ...] = (
     ExternalSignal(),
     Remedies(),
     AuditCases(),
+    DeepEnsemble(),
+    DeepDistillation(),
+    DeepSelfDistillation(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

@@ -1,0 +1,112 @@
+"""The paper's table on real images, in five columns: one network, trained jointly, ensemble, distilled, self-distilled."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+import numpy as np
+import xarray as xr
+from numpy.typing import NDArray
+
+from viewrace.claims.base import Claim, Scale
+from viewrace.claims.deep_data import SETS, left_out
+from viewrace.claims.deep_networks import ALPHA, COST, EXPERIMENTS, MEMBERS, STUDENTS, TEMPERATURE, Experiment
+from viewrace.claims.lab import Lab
+from viewrace.claims.verdict import Check, Verdict
+from viewrace.config import Settings
+from viewrace.measure import Estimate, bootstrap, percentiles
+
+__all__ = ["COLUMNS", "DeepClaim", "columns_of", "difference", "share_kept", "table", "teachers_of"]
+
+COLUMNS = ("single", "joint", "ensemble", "distilled", "self_distilled")
+RESAMPLES = 2000
+
+
+class DeepClaim(Claim):
+    """What the claims on the table share: one training, for whichever of them comes first, and the columns as measures."""
+
+    setup: ClassVar[str] = (
+        "Its own images, whatever the settings: digits (300 to train on), CIFAR-10 where it is at hand (images.cifar10; 1,000 at "
+        "half size, at full all of it) and composite images (three digits of a class as channels, a tenth of the 600 training "
+        "images single-view, tested on single-view ones). A conv net of two layers with batch norm, trained well past the loss "
+        "at which all training images are right (CIFAR-10: 15 epochs). Trained jointly: the average's cross-entropy, each "
+        "member's step as large as alone. Students: fresh inits, soft labels alone at temperature "
+        f"{TEMPERATURE:g}, as many epochs. Each set and root seed has {EXPERIMENTS[Scale.QUICK]} experiments with images, inits "
+        "and orders of their own. Networks in an ensemble 2, 4, 10; students of each kind 2, 3, 5."
+    )
+    by_default = False
+
+    def work(self, settings: Settings, scale: Scale, roots: int) -> float:
+        return roots * EXPERIMENTS[scale] * sum(COST.values()) * (2 * MEMBERS[scale] + 2 * STUDENTS[scale])
+
+    def run(self, lab: Lab, scale: Scale) -> xr.Dataset:
+        return table(lab, scale)
+
+    def _with_columns(self, data: xr.Dataset, checks: list[Check], generator: np.random.Generator) -> Verdict:
+        verdict = self._verdict(data, checks, *_spread(data, generator))
+        reason = data.attrs["left_out"]
+        return replace(verdict, flags=(*verdict.flags, reason)) if reason else verdict
+
+
+def table(lab: Lab, scale: Scale) -> xr.Dataset:
+    """Accuracies of every network, by set, root and experiment."""
+    reason = left_out(lab.settings)
+    sets = [name for name in SETS if reason is None or name != "cifar10"]
+    parts = [_one_set(lab, name, scale) for name in sets]
+    data = xr.concat(parts, dim="set").assign_coords(set=sets, root=list(lab.roots))
+    return data.assign_attrs(left_out=reason or "")
+
+
+def _one_set(lab: Lab, name: str, scale: Scale) -> xr.Dataset:
+    dims = {"single": ("network",), "distilled": ("student",), "self_distilled": ("student",), "outcome": ("any",)}
+    rows = []
+    for root in lab.roots:
+        found = [Experiment(lab, name, scale, root, number).scores() for number in range(EXPERIMENTS[scale])]
+        columns = {key: (("experiment", *dims.get(key, ())), np.stack([one[key] for one in found])) for key in found[0]}
+        rows.append(xr.Dataset(columns))
+    return xr.concat(rows, dim="root")
+
+
+def columns_of(data: xr.Dataset, name: str) -> dict[str, NDArray[np.float64]]:
+    """(experiment,) accuracy of each column on one set, the mean over its networks, over all roots."""
+    return {column: _each(data[column].sel(set=name)) for column in COLUMNS}
+
+
+def _each(values: xr.DataArray) -> NDArray[np.float64]:
+    own = [dim for dim in values.dims if dim not in ("root", "experiment")]
+    return np.asarray(values.mean(own).transpose("root", "experiment").values.ravel())
+
+
+def teachers_of(data: xr.Dataset, name: str) -> NDArray[np.float64]:
+    """(experiment,) mean accuracy of those members that taught one student each."""
+    own = data["single"].sel(set=name).isel(network=slice(0, data.sizes["student"]))
+    return _each(own)
+
+
+def difference(first: NDArray[np.float64], second: NDArray[np.float64], generator: np.random.Generator) -> Estimate:
+    """Mean difference, paired by experiment."""
+    return bootstrap(first - second, generator, unit="experiments")
+
+
+def share_kept(columns: Mapping[str, NDArray[np.float64]], generator: np.random.Generator) -> Estimate:
+    """(distilled - single) / (ensemble - single), of the means over experiments; not a number where there is no gain."""
+    gain, kept = (columns[name] - columns["single"] for name in ("ensemble", "distilled"))
+    picks = generator.integers(len(gain), size=(RESAMPLES, len(gain)))
+    below = gain[picks].mean(axis=1)
+    if gain.mean() <= 0 or (below <= 0).any():
+        return Estimate(np.nan, np.nan, np.nan, len(gain), "no gain to keep in some resamples")
+    return percentiles(kept.mean() / gain.mean(), kept[picks].mean(axis=1) / below, len(gain), unit="experiments")
+
+
+def _spread(data: xr.Dataset, generator: np.random.Generator) -> tuple[dict[str, list[float]], dict[str, Estimate]]:
+    """Curves (a list over columns for each set) and measures of the table: each column's mean and interval."""
+    curves: dict[str, list[float]] = {}
+    measures: dict[str, Estimate] = {}
+    for name in data["set"].values.tolist():
+        points = {column: bootstrap(each, generator, unit="experiments") for column, each in columns_of(data, name).items()}
+        measures |= {f"{name}: {column.replace('_', '-')}": point for column, point in points.items()}
+        for end in ("value", "low", "high"):
+            curves[f"{name}_{'estimate' if end == 'value' else end}"] = [getattr(point, end) for point in points.values()]
+    return curves, measures
