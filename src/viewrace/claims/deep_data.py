@@ -79,7 +79,9 @@ def deep_set(name: str, scale: Scale, settings: Settings, root: int) -> DeepSet:
         engine="loop" if name == "cifar10" else "batched",
         device=settings.train.device,
     )
-    return DeepSet(train, test, conv_net(train.shape[0], train.shape[1:], len(train.classes), WIDTH, average=False), config)
+    return DeepSet(
+        train, test, conv_net(train.shape[0], train.shape[1:], len(train.classes), WIDTH, average=name == "digits"), config
+    )
 
 
 def digit_pools(root: int, examples: int) -> tuple[ImageSet, ImageSet]:

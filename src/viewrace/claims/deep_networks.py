@@ -25,7 +25,7 @@ EXPERIMENTS = {Scale.SMOKE: 2, Scale.QUICK: 2, Scale.FULL: 2}
 """Experiments on each set and root seed: images, inits and orders of their own."""
 MEMBERS = {Scale.SMOKE: 2, Scale.QUICK: 4, Scale.FULL: 10}
 STUDENTS = {Scale.SMOKE: 2, Scale.QUICK: 3, Scale.FULL: 5}
-TEMPERATURE, ALPHA = 4.0, 1.0
+TEMPERATURE, ALPHA = 2.0, 1.0
 COST = {"digits": 1.0, "cifar10": 4.0, "composite": 1.0}
 
 
@@ -87,7 +87,7 @@ class Experiment:
         return reduce(Members.joined, heirs)
 
     def _train(self, count: int, start: int, teacher: Members | None = None, **how: Any) -> Members:
-        asked = {"config": self.data.config, "alpha": ALPHA, "temperature": TEMPERATURE} | how
+        asked: dict[str, Any] = {"config": self.data.config, "alpha": ALPHA, "temperature": TEMPERATURE} | how
         return train_members(
             self.data.factory, self.data.train, count=count, root=self.root, start=start, teacher=teacher, **asked
         )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -12,13 +12,24 @@ from numpy.typing import NDArray
 
 from viewrace.claims.base import Claim, Scale
 from viewrace.claims.deep_data import SETS, left_out
-from viewrace.claims.deep_networks import ALPHA, COST, EXPERIMENTS, MEMBERS, STUDENTS, TEMPERATURE, Experiment
+from viewrace.claims.deep_networks import COST, EXPERIMENTS, MEMBERS, STUDENTS, TEMPERATURE, Experiment
 from viewrace.claims.lab import Lab
 from viewrace.claims.verdict import Check, Verdict
 from viewrace.config import Settings
 from viewrace.measure import Estimate, bootstrap, percentiles
 
-__all__ = ["COLUMNS", "DeepClaim", "columns_of", "difference", "share_kept", "table", "teachers_of"]
+__all__ = [
+    "COLUMNS",
+    "DeepClaim",
+    "columns_of",
+    "difference",
+    "line",
+    "over_experiments",
+    "sets_at_hand",
+    "share_kept",
+    "teachers_of",
+    "without",
+]
 
 COLUMNS = ("single", "joint", "ensemble", "distilled", "self_distilled")
 RESAMPLES = 2000
@@ -42,31 +53,47 @@ class DeepClaim(Claim):
         return roots * EXPERIMENTS[scale] * sum(COST.values()) * (2 * MEMBERS[scale] + 2 * STUDENTS[scale])
 
     def run(self, lab: Lab, scale: Scale) -> xr.Dataset:
-        return table(lab, scale)
+        sets, reason = sets_at_hand(lab.settings, SETS)
+        parts = [_one_set(lab, name, scale) for name in sets]
+        return xr.concat(parts, dim="set").assign_coords(set=sets).assign_attrs(left_out=reason)
 
     def _with_columns(self, data: xr.Dataset, checks: list[Check], generator: np.random.Generator) -> Verdict:
-        verdict = self._verdict(data, checks, *_spread(data, generator))
-        reason = data.attrs["left_out"]
-        return replace(verdict, flags=(*verdict.flags, reason)) if reason else verdict
+        return without(self._verdict(data, checks, *_spread(data, generator)), data)
 
 
-def table(lab: Lab, scale: Scale) -> xr.Dataset:
-    """Accuracies of every network, by set, root and experiment."""
-    reason = left_out(lab.settings)
-    sets = [name for name in SETS if reason is None or name != "cifar10"]
-    parts = [_one_set(lab, name, scale) for name in sets]
-    data = xr.concat(parts, dim="set").assign_coords(set=sets, root=list(lab.roots))
-    return data.assign_attrs(left_out=reason or "")
+def sets_at_hand(settings: Settings, sets: Iterable[str]) -> tuple[list[str], str]:
+    """Those of `sets` that can be read, and why one is left out (empty: none is)."""
+    reason = left_out(settings)
+    return [name for name in sets if reason is None or name != "cifar10"], reason or ""
+
+
+def without(verdict: Verdict, data: xr.Dataset) -> Verdict:
+    """The verdict with a flag for the set that was left out."""
+    reason = data.attrs["left_out"]
+    return replace(verdict, flags=(*verdict.flags, reason)) if reason else verdict
 
 
 def _one_set(lab: Lab, name: str, scale: Scale) -> xr.Dataset:
     dims = {"single": ("network",), "distilled": ("student",), "self_distilled": ("student",), "outcome": ("any",)}
-    rows = []
-    for root in lab.roots:
-        found = [Experiment(lab, name, scale, root, number).scores() for number in range(EXPERIMENTS[scale])]
-        columns = {key: (("experiment", *dims.get(key, ())), np.stack([one[key] for one in found])) for key in found[0]}
-        rows.append(xr.Dataset(columns))
-    return xr.concat(rows, dim="root")
+
+    def one(root: int, number: int) -> xr.Dataset:
+        found = Experiment(lab, name, scale, root, number).scores()
+        return xr.Dataset({key: (dims.get(key, ()), values) for key, values in found.items()})
+
+    return over_experiments(lab, EXPERIMENTS[scale], one)
+
+
+def over_experiments(lab: Lab, count: int, one: Callable[[int, int], xr.Dataset]) -> xr.Dataset:
+    """(root, experiment, ..): what `one(root, number)` gives for each of `count` experiments a root seed."""
+    rows = [xr.concat([one(root, number) for number in range(count)], dim="experiment") for root in lab.roots]
+    return xr.concat(rows, dim="root").assign_coords(root=list(lab.roots))
+
+
+def line(name: str, points: Iterable[Estimate]) -> dict[str, list[float]]:
+    """Curves of a verdict from estimates."""
+    held = list(points)
+    ends = {"estimate": "value", "low": "low", "high": "high"}
+    return {f"{name}_{column}": [getattr(point, end) for point in held] for column, end in ends.items()}
 
 
 def columns_of(data: xr.Dataset, name: str) -> dict[str, NDArray[np.float64]]:
@@ -107,6 +134,5 @@ def _spread(data: xr.Dataset, generator: np.random.Generator) -> tuple[dict[str,
     for name in data["set"].values.tolist():
         points = {column: bootstrap(each, generator, unit="experiments") for column, each in columns_of(data, name).items()}
         measures |= {f"{name}: {column.replace('_', '-')}": point for column, point in points.items()}
-        for end in ("value", "low", "high"):
-            curves[f"{name}_{'estimate' if end == 'value' else end}"] = [getattr(point, end) for point in points.values()]
+        curves |= line(name, points.values())
     return curves, measures

@@ -7,6 +7,8 @@ import difflib
 from viewrace.claims.audit_cases import AuditCases
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
+from viewrace.claims.channel_views import ChannelViews
+from viewrace.claims.composite_coverage import CompositeCoverage
 from viewrace.claims.deep_distillation import DeepDistillation
 from viewrace.claims.deep_ensemble import DeepEnsemble
 from viewrace.claims.deep_linear import DeepLinearModes
@@ -44,6 +46,8 @@ CLAIMS: tuple[Claim, ...] = (
     DeepEnsemble(),
     DeepDistillation(),
     DeepSelfDistillation(),
+    ChannelViews(),
+    CompositeCoverage(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 
