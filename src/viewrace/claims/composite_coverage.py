@@ -34,13 +34,14 @@ from viewrace.train.members import MemberConfig, train_members
 
 __all__ = ["CompositeCoverage"]
 
-EXPERIMENTS = {Scale.SMOKE: 2, Scale.QUICK: 3, Scale.FULL: 4}
-MEMBERS, STUDENTS, VIEWS = 8, 3, 3
+EXPERIMENTS = {Scale.SMOKE: 2, Scale.QUICK: 2, Scale.FULL: 4}
+MEMBERS, STUDENTS, VIEWS = 8, 2, 3
 EXAMPLES, TEST = 500, 1000
 RHO, WIDTH, INIT = 1.0, 8, 0.1
-STUDENT_WIDTH, STUDENT_INIT = 16, 0.25
+STUDENT_WIDTH, STUDENT_INIT = 16, 0.15
 TEMPERATURE = 4.0
 EPOCHS = {Scale.SMOKE: 40, Scale.QUICK: 60, Scale.FULL: 120}
+LONGER = 2.5
 ACTIVATIONS = {"power": (4, 1.0), "relu": (1, 0.3)}
 """Power of the activation, and the learning rate."""
 GROUPS = ("single", "ensemble", "distilled", "hard")
@@ -61,12 +62,12 @@ class CompositeCoverage(Claim):
         "own, as large as the picture, without bias, so that a blank one says nothing; power activation q = 4 or plain ReLU, SGD "
         "for 40, 60, 120 epochs. Coverage by margin 0.1 with all views but one blank, on digits never trained on. "
         f"{MEMBERS} networks an ensemble; {STUDENTS} students of it with {STUDENT_WIDTH} filters a class and channel in place of "
-        f"{WIDTH} and init {STUDENT_INIT:g} in place of {INIT:g}, at temperature {TEMPERATURE:g}, beside the same inits on hard "
-        "labels; 2, 3, 4 experiments a root seed with images and inits of their own. Judged with 95% intervals over "
-        f"experiments. Power: one network covers at most {LOST:g}, the ensemble at least {GAIN:g} more, students at least 0 more "
-        f"than those on hard labels with the interval above 0 and at least {MOST:g} of the ensemble's gain, and the entropy of "
-        f"winners over seeds is at least {DIVERSE:g} of a fair lottery's. ReLU: one network covers at least {KNOWN:g}, the "
-        f"ensemble gains at most {NOTHING:g}."
+        f"{WIDTH} and init {STUDENT_INIT:g} in place of {INIT:g}, at temperature {TEMPERATURE:g}, trained {LONGER:g} times as "
+        "long, beside the same on hard labels; 2, 2, 4 experiments a root seed with images and inits of their own. Judged with "
+        f"95% intervals over experiments. Power: one network covers at most {LOST:g}, the ensemble at least {GAIN:g} more; "
+        "students cover at least 0 more than their twins on hard labels with the interval above 0, and keep at least "
+        f"{MOST:g} of what the ensemble has over these twins; the entropy of winners over seeds is at least {DIVERSE:g} of a "
+        f"fair lottery's. ReLU: one network covers at least {KNOWN:g}, the ensemble gains at most {NOTHING:g}."
     )
     by_default = False
 
@@ -86,11 +87,12 @@ class CompositeCoverage(Claim):
 
         diversity = np.asarray(data["diversity"].sel(activation="power").values.ravel())
         beyond = estimate(power["distilled"] - power["hard"])
+        kept = share_kept(power | {"single": power["hard"]}, generator)
         checks: list[Check] = [
             at_most("q = 4: coverage of one network", LOST, estimate(power["single"])),
             at_least(f"q = 4: ensemble of {MEMBERS} minus one network", GAIN, estimate(power["ensemble"] - power["single"])),
             at_least("q = 4: student minus the same on hard labels", 0.0, beyond, clear_of=0.0),
-            at_least("q = 4: share of the gain that students keep", MOST, share_kept(power, generator), clear_of=0.0),
+            at_least("q = 4: share of the ensemble's lead over hard labels kept", MOST, kept, clear_of=0.0),
             at_least("q = 4: diversity of winners over seeds", DIVERSE, estimate(diversity), law=1.0),
             at_least("plain ReLU: coverage of one network", KNOWN, estimate(relu["single"])),
             at_most(f"plain ReLU: ensemble of {MEMBERS} minus one network", NOTHING, estimate(relu["ensemble"] - relu["single"])),
@@ -142,8 +144,9 @@ def _trained(
     small = channels_net(data.shape, len(data.classes), WIDTH, q, INIT, RHO)
     large = channels_net(data.shape, len(data.classes), STUDENT_WIDTH, q, STUDENT_INIT, RHO)
     members = train_members(small, data, config, MEMBERS, root)
+    longer = config.replace(epochs=round(LONGER * config.epochs))
     students = [
-        train_members(large, data, config, STUDENTS, root, start=MEMBERS, teacher=teacher, temperature=TEMPERATURE)
+        train_members(large, data, longer, STUDENTS, root, start=MEMBERS, teacher=teacher, temperature=TEMPERATURE)
         for teacher in (members, None)
     ]
     views = [composite_views(group, composites) for group in (members, *students)]
