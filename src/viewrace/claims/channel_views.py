@@ -53,9 +53,8 @@ class ChannelViews(Claim):
         "last convolution, after batch norm, ReLU and pooling, each its mean over places. A linear head by ridge regression "
         f"to the labels (ridge {RIDGE:g} of the mean square of a feature) on the training images, on a random split of the "
         "channels into 1, 2, 4, 8 parts; accuracy on the test images, the mean over parts. Judged with 95% intervals over "
-        f"networks: half of the channels costs at most {LOSS:g}, and is at least {OVER:g} above all channels of the same network "
-        "before training. Networks an experiment 1, 2, 5; two experiments on each set "
-        "and root seed."
+        f"experiments: half of the channels costs at most {LOSS:g}, and is at least {OVER:g} above all channels of the same "
+        "network before training. Networks an experiment 1, 2, 5; two experiments on each set and root seed."
     )
     by_default = False
 
@@ -69,6 +68,10 @@ class ChannelViews(Claim):
 
     def judge(self, data: xr.Dataset) -> Verdict:
         generator = self._generator(data)
+
+        def estimate(values: NDArray[np.float64]) -> Estimate:
+            return bootstrap(values, generator, unit="experiments")
+
         checks: list[Check] = []
         curves: dict[str, list[float]] = {"fraction": list(FRACTIONS)}
         measures: dict[str, Estimate] = {}
@@ -76,19 +79,19 @@ class ChannelViews(Claim):
             seen = {fraction: _each(data, name, "trained", fraction) for fraction in FRACTIONS}
             before = {fraction: _each(data, name, "untrained", fraction) for fraction in FRACTIONS}
             cost, over = seen[1.0] - seen[0.5], seen[0.5] - before[1.0]
-            checks.append(at_most(f"{name}: all channels minus half of them", LOSS, bootstrap(cost, generator)))
-            above = bootstrap(over, generator)
+            checks.append(at_most(f"{name}: all channels minus half of them", LOSS, estimate(cost)))
+            above = estimate(over)
             checks.append(at_least(f"{name}: half of the channels minus all before training", OVER, above, clear_of=0.0))
             for kind, values in (("trained", seen), ("untrained", before)):
-                points = {fraction: bootstrap(each, generator) for fraction, each in values.items()}
+                points = {fraction: estimate(each) for fraction, each in values.items()}
                 measures |= {f"{name}, {kind}: {fraction:g} of the channels": point for fraction, point in points.items()}
                 curves |= line(f"{name}_{kind}", points.values())
         return without(self._verdict(data, checks, curves, measures), data)
 
 
 def _each(data: xr.Dataset, name: str, kind: str, fraction: float) -> NDArray[np.float64]:
-    """(network,) accuracy of all networks of one set."""
-    return np.asarray(data["accuracy"].sel(set=name, kind=kind, fraction=fraction).values.ravel())
+    """(experiment,) mean accuracy of its networks on one set, over all roots."""
+    return np.asarray(data["accuracy"].sel(set=name, kind=kind, fraction=fraction).mean("network").values.ravel())
 
 
 def _one(lab: Lab, name: str, scale: Scale, root: int, number: int) -> xr.Dataset:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -21,12 +21,19 @@ COLUMNS = {
     "distilled": "distilled",
     "self_distilled": "self-\ndistilled",
 }
-PAINT = (COLOURS["baseline"], VIEW_COLOURS[3], COLOURS["margin"], COLOURS["in_context"], COLOURS["union"])
+PAINT = {
+    "single": COLOURS["baseline"],
+    "joint": VIEW_COLOURS[3],
+    "ensemble": COLOURS["margin"],
+    "distilled": COLOURS["in_context"],
+    "self_distilled": COLOURS["union"],
+    "hard": INK,
+}
 TITLES = {
     "digits": "Digits",
     "cifar10": "CIFAR-10",
-    "composite": "Composite, single-view",
-    "power": "Power activation, q = 4",
+    "composite": "Composite",
+    "power": "q = 4",
     "relu": "Plain ReLU",
 }
 GROUPS = {"single": "one\nnetwork", "ensemble": "ensemble", "distilled": "student", "hard": "student,\nhard labels"}
@@ -38,8 +45,8 @@ def five_columns_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
     made, axes = figure(columns=len(sets), width=3.9, height=3.3)
     for ax, name in zip(axes[0], sets, strict=True):
         each = np.stack([_each(data[column].sel(set=name)) for column in COLUMNS])
-        _columns(ax, each, _line(curves, name), list(COLUMNS.values()))
-        ax.set_title(f"{TITLES[name]}, n = {each.shape[1]}")
+        _columns(ax, each, _line(curves, name), COLUMNS)
+        ax.set_title(f"{TITLES[name]}, n = {each.shape[1]} experiments")
     axes[0][0].set_ylabel("accuracy on test images")
     return made
 
@@ -49,8 +56,8 @@ def composite_coverage_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Fi
     made, axes = figure(columns=3, width=3.9, height=3.3)
     for ax, name in zip(axes[0], data["activation"].values.tolist(), strict=False):
         each = np.stack([_each(data["margin"].sel(activation=name, group=group)) for group in GROUPS])
-        _columns(ax, each, _line(curves, f"margin_{name}"), list(GROUPS.values()))
-        ax.set(ylim=(0, 1.04), title=f"{TITLES[name]}, n = {each.shape[1]}")
+        _columns(ax, each, _line(curves, f"margin_{name}"), GROUPS)
+        ax.set(ylim=(0, 1.04), title=f"{TITLES[name]}, n = {each.shape[1]} experiments")
     axes[0][0].set_ylabel("view coverage, margin 0.1")
     _winners(axes[0][2], data)
     return made
@@ -66,23 +73,23 @@ def channel_views_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
         ax.set_xscale("log", base=2)
         ax.set_xticks(curves["fraction"], ["all", "1/2", "1/4", "1/8"])
         ax.invert_xaxis()
-        count = data.sizes["root"] * data.sizes["experiment"] * data.sizes["network"]
-        ax.set(xlabel="share of the channels that a head sees", title=f"{TITLES[name]}, n = {count} networks")
+        count = data.sizes["root"] * data.sizes["experiment"]
+        ax.set(xlabel="share of the channels that a head sees", title=f"{TITLES[name]}, n = {count} experiments")
         ax.legend(loc="lower left")
     axes[0][0].set_ylabel("accuracy of a linear head")
     return made
 
 
-def _columns(ax: Any, each: NDArray[np.float64], line: tuple[Any, Any, Any], names: Sequence[str]) -> None:
+def _columns(ax: Any, each: NDArray[np.float64], line: tuple[Any, Any, Any], names: Mapping[str, str]) -> None:
     """each: (column, experiment)."""
     place = np.arange(len(names))
     ax.plot(place, each, color=LAW, linewidth=0.6, alpha=0.5, marker=".", markersize=3.5)
     value, low, high = (np.asarray(part) for part in line)
-    for at, colour in zip(place, PAINT, strict=False):
+    for at, name in enumerate(names):
         reach = [[value[at] - low[at]], [high[at] - value[at]]]
-        ax.errorbar([at], [value[at]], reach, fmt="o", color=colour, markersize=6.5, capsize=4, linewidth=1.6, zorder=3)
+        ax.errorbar([at], [value[at]], reach, fmt="o", color=PAINT[name], markersize=6.5, capsize=4, linewidth=1.6, zorder=3)
     ax.axhline(value[0], color=INK, linestyle=":", linewidth=1.0)
-    ax.set_xticks(place, names)
+    ax.set_xticks(place, list(names.values()))
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.grid(visible=False, axis="x")
 
@@ -121,7 +128,7 @@ DEEP_FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Mapping[str, Any]], Figu
     "deep-distillation": _COLUMNS,
     "deep-self-distillation": _COLUMNS,
     "channel-views": {
-        "Linear heads on a part of the channels, split at random; bands are 95% intervals over networks.": channel_views_figure
+        "Linear heads on a part of the channels, split at random; bands are 95% intervals over experiments.": channel_views_figure
     },
     "composite-coverage": {
         "Coverage with all views but one blank. Thin lines: experiments; points: their means with 95% intervals over "
