@@ -91,6 +91,7 @@ def _columns(ax: Any, each: NDArray[np.float64], line: tuple[Any, Any, Any], nam
     ax.axhline(value[0], color=INK, linestyle=":", linewidth=1.0)
     ax.set_xticks(place, list(names.values()))
     ax.set_xlim(-0.5, len(names) - 0.5)
+    ax.yaxis.get_major_locator().set_params(nbins=6)
     ax.grid(visible=False, axis="x")
 
 
