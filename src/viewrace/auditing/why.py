@@ -50,10 +50,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Diversity:
-    """lines: the measures. kind: `none` (members agree), `views` (some know what others do not), `variance` (they differ
-    by noise about one answer, and surely by little else), `unclear` (too little to tell). twins: groups of members that are one network. margins:
-    (bin, 3) for the figure: position of a member's margin between the example's lowest and highest, share among the
-    members, share among members that differ by noise."""
+    """lines: the measures. kind: `none` (members agree), `views` (some know what others do not), `variance` (they differ by
+    noise about one answer, and surely by little else), `unclear` (too little to tell). twins: groups of members that are one
+    network. margins: (bin, 3) for the figure: position of a member's margin between the example's lowest and highest, share
+    among the members, share among members that differ by noise."""
 
     lines: tuple[Line, ...]
     kind: Kind
