@@ -13,6 +13,7 @@ from viewrace.claims.composite_nets import NORM, channels_net
 from viewrace.claims.deep_data import deep_set, digit_pools, experiment_root, left_out
 from viewrace.claims.deep_table import COLUMNS, columns_of, difference, share_kept, teachers_of
 from viewrace.config import settings
+from viewrace.nets.images import conv_net
 from viewrace.nets.module import draw
 from viewrace.presets import preset
 from viewrace.report.figures import figures_of
@@ -162,6 +163,15 @@ def test_features_are_the_channels_before_the_read_out(bare):
         module.load_state_dict({key: tensor[1] for key, tensor in (members.weights | members.buffers).items()})
         inputs = (images - members.mean[:, None, None]) / members.deviation[:, None, None]
         torch.testing.assert_close(found[1], module.body(inputs).mean(dim=(2, 3)), rtol=1e-4, atol=1e-5)
+
+
+def test_a_read_out_of_every_place_tells_places_apart():
+    net = conv_net(1, (8, 12), 3, width=2, average=False)().eval()
+    assert net.head.in_features == 4 * 2 * 3
+    image = torch.zeros(2, 1, 8, 12)
+    image[0, 0, :4, :4] = 1.0
+    image[1, 0, 4:, 8:] = 1.0
+    assert not torch.allclose(*net(image))
 
 
 def channels(half: float, before: float) -> xr.Dataset:
