@@ -18,17 +18,8 @@ from viewrace.claims.lab import Lab
 from viewrace.claims.verdict import Check, Verdict, at_least, at_most
 from viewrace.config import Settings
 from viewrace.data.composite import CompositeConfig, Composites
-from viewrace.measure import (
-    Estimate,
-    Views,
-    bootstrap,
-    composite_views,
-    dominance,
-    in_context_accuracy,
-    margin,
-    seed_diversity,
-    winner,
-)
+from viewrace.measure import Estimate, bootstrap, composite_views, dominance, in_context_accuracy, margin, seed_diversity, winner
+from viewrace.measure.coverage import Views
 from viewrace.train import Outcome
 from viewrace.train.members import MemberConfig, train_members
 

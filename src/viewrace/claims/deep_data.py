@@ -19,7 +19,20 @@ from viewrace.nets.module import Factory
 from viewrace.streams import Stream, numpy_generator, torch_generator
 from viewrace.train.members import MemberConfig
 
-__all__ = ["SETS", "WIDTH", "DeepSet", "deep_set", "digit_pools", "experiment_root", "left_out"]
+__all__ = [
+    "CIFAR",
+    "COMPOSITE",
+    "DIGITS",
+    "EPOCHS",
+    "MU",
+    "SETS",
+    "WIDTH",
+    "DeepSet",
+    "deep_set",
+    "digit_pools",
+    "experiment_root",
+    "left_out",
+]
 
 SETS = ("digits", "cifar10", "composite")
 WIDTH = 16

@@ -11,7 +11,7 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from viewrace.claims.base import Claim, Scale
-from viewrace.claims.deep_data import SETS, left_out
+from viewrace.claims.deep_data import CIFAR, COMPOSITE, DIGITS, EPOCHS, MU, SETS, left_out
 from viewrace.claims.deep_networks import COST, EXPERIMENTS, MEMBERS, STUDENTS, TEMPERATURE, Experiment
 from viewrace.claims.lab import Lab
 from viewrace.claims.verdict import Check, Verdict
@@ -39,13 +39,15 @@ class DeepClaim(Claim):
     """What the claims on the table share: one training, for whichever of them comes first, and the columns as measures."""
 
     setup: ClassVar[str] = (
-        "Its own images, whatever the settings: digits (300 to train on), CIFAR-10 where it is at hand (images.cifar10; 1,000 at "
-        "half their height and width, at full all of it) and composite images (three digits of a class as channels, a tenth of "
-        "the 600 training images single-view, tested on single-view ones). A conv net of two layers with batch norm, SGD at 0.1 "
-        "with a cosine, for 30, 15 and 20 epochs, by when it has nearly all training images right. Trained jointly: the "
-        "average's cross-entropy, the rate so much higher that a member moves as far as alone. Students: fresh inits, soft "
-        f"labels alone at temperature {TEMPERATURE:g}, as many epochs. {EXPERIMENTS[Scale.QUICK]} experiments on each set and "
-        "root seed, with images, inits and orders of their own. Networks in an ensemble 2, 4, 10; students of each kind 2, 3, 5."
+        f"Its own images, whatever the settings: digits ({DIGITS[Scale.QUICK]} to train on), CIFAR-10 where it is at hand "
+        f"(images.cifar10; {CIFAR[Scale.QUICK][0]} at half their height and width, at full all of it) and composite images "
+        f"(three digits of a class as channels, {MU:g} of the {COMPOSITE[Scale.QUICK]} training images single-view, tested on "
+        "single-view ones). A conv net of two layers with batch norm, SGD at 0.1 with a cosine, for "
+        f"{', '.join(str(EPOCHS[name][Scale.QUICK]) for name in SETS)} epochs, by when it has nearly all training images right. "
+        "Trained jointly: the average's cross-entropy, the rate so much higher that a member moves as far as alone. Students: "
+        f"fresh inits, soft labels alone at temperature {TEMPERATURE:g}, as many epochs. {EXPERIMENTS[Scale.QUICK]} experiments "
+        "on each set and root seed, with images, inits and orders of their own. Networks in an ensemble 2, 4, 10; students of "
+        "each kind 2, 3, 5."
     )
     by_default = False
 
