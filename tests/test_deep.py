@@ -86,6 +86,15 @@ def test_networks_are_trained_once_for_all_claims_and_kept(bare, monkeypatch):
     assert float(ensemble) == pytest.approx(float(scores["ensemble"]))
 
 
+def test_a_lab_makes_a_thing_once_with_and_without_a_shelf(bare):
+    made = []
+    lab = Lab(bare, [0])
+    for _ in range(2):
+        found = lab.kept("thing", lambda: made.append(1) or {"number": torch.ones(1)})
+    assert made == [1]
+    assert float(found["number"]) == 1
+
+
 def table(**columns: float) -> xr.Dataset:
     """Two roots, two experiments, three networks, two students; each column's accuracy plus what an experiment adds."""
     extra = np.array([[0.0, 0.02], [-0.01, 0.01]])
