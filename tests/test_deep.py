@@ -119,6 +119,8 @@ def test_differences_are_paired_by_experiment_and_shares_are_of_the_means(genera
     assert share_kept(columns, generator).value == pytest.approx(0.75)
     nothing = columns_of(table(single=0.6, ensemble=0.6, distilled=0.63), "digits")
     assert np.isnan(share_kept(nothing, generator).value)
+    uneven = columns | {"ensemble": columns["single"] + np.array([0.2, -0.01, 0.1, 0.1])}
+    assert np.isnan(share_kept(uneven, generator).value)
     assert teachers_of(table(single=0.6), "digits").mean() == pytest.approx(0.605 - 0.005)
 
 
@@ -139,6 +141,9 @@ def test_verdicts_follow_the_orderings(claim, columns, verdict):
     data = table(**columns)
     found = find(claim).judge(data)
     assert found.verdict == verdict
+    judged = {"deep-ensemble": "ensemble", "deep-distillation": "distilled"}.get(claim, "self_distilled")
+    others = 0.005 if judged == "self_distilled" else 0.0  # the two networks that teach, in place of all three
+    assert found.checks[0].estimate == pytest.approx(columns[judged] - columns["single"] + others)
     assert found.curves["digits_estimate"][2] == pytest.approx(columns.get("ensemble", 0.5) + 0.005)
     assert len(figures_of(data, found.to_json())) == 1
 
