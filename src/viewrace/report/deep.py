@@ -15,20 +15,19 @@ from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure
 __all__ = ["DEEP_FIGURES", "channel_views_figure", "composite_coverage_figure", "five_columns_figure"]
 
 COLUMNS = {
-    "single": "one\nnetwork",
-    "joint": "trained\njointly",
-    "ensemble": "ensemble",
-    "distilled": "distilled",
-    "self_distilled": "self-\ndistilled",
+    "single": ("one\nnetwork", COLOURS["baseline"]),
+    "joint": ("trained\njointly", VIEW_COLOURS[3]),
+    "ensemble": ("ensemble", COLOURS["margin"]),
+    "distilled": ("distilled", COLOURS["in_context"]),
+    "self_distilled": ("self-\ndistilled", COLOURS["union"]),
 }
-PAINT = {
-    "single": COLOURS["baseline"],
-    "joint": VIEW_COLOURS[3],
-    "ensemble": COLOURS["margin"],
-    "distilled": COLOURS["in_context"],
-    "self_distilled": COLOURS["union"],
-    "hard": INK,
+GROUPS = {
+    "single": COLUMNS["single"],
+    "ensemble": COLUMNS["ensemble"],
+    "distilled": ("student", COLOURS["in_context"]),
+    "hard": ("student,\nhard labels", INK),
 }
+"""What stands under a column, and its colour."""
 TITLES = {
     "digits": "Digits",
     "cifar10": "CIFAR-10",
@@ -36,7 +35,6 @@ TITLES = {
     "power": "q = 4",
     "relu": "Plain ReLU",
 }
-GROUPS = {"single": "one\nnetwork", "ensemble": "ensemble", "distilled": "student", "hard": "student,\nhard labels"}
 
 
 def five_columns_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
@@ -80,16 +78,16 @@ def channel_views_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
     return made
 
 
-def _columns(ax: Any, each: NDArray[np.float64], line: tuple[Any, Any, Any], names: Mapping[str, str]) -> None:
+def _columns(ax: Any, each: NDArray[np.float64], line: tuple[Any, Any, Any], names: Mapping[str, tuple[str, str]]) -> None:
     """each: (column, experiment)."""
     place = np.arange(len(names))
     ax.plot(place, each, color=LAW, linewidth=0.6, alpha=0.5, marker=".", markersize=3.5)
     value, low, high = (np.asarray(part) for part in line)
-    for at, name in enumerate(names):
+    for at, (_, colour) in enumerate(names.values()):
         reach = [[value[at] - low[at]], [high[at] - value[at]]]
-        ax.errorbar([at], [value[at]], reach, fmt="o", color=PAINT[name], markersize=6.5, capsize=4, linewidth=1.6, zorder=3)
+        ax.errorbar([at], [value[at]], reach, fmt="o", color=colour, markersize=6.5, capsize=4, linewidth=1.6, zorder=3)
     ax.axhline(value[0], color=INK, linestyle=":", linewidth=1.0)
-    ax.set_xticks(place, list(names.values()))
+    ax.set_xticks(place, [label for label, _ in names.values()])
     ax.set_xlim(-0.5, len(names) - 0.5)
     ax.yaxis.get_major_locator().set_params(nbins=6)
     ax.grid(visible=False, axis="x")
