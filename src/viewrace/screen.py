@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -22,7 +23,7 @@ from xarray import Dataset
 from viewrace.claims import Claim, Verdict
 from viewrace.measure import Estimate
 
-__all__ = ["Screen", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
+__all__ = ["Screen", "diagnosis_tables", "phase_table", "prediction_table", "summary_table", "verdict_table"]
 
 MOST_ROWS, MOST_COLUMNS = 20, 10
 COLOUR = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -117,6 +118,20 @@ def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
     measured = f"{item['estimate']:.3f} [{item['low']:.3f}, {item['high']:.3f}]".replace("[", r"\[")
     judged = f"[{COLOUR[item['verdict']]}]{item['verdict']}[/]"
     return f"{item['predicted']:.3f}", measured, str(item["n"]), judged
+
+
+def phase_table(data: Dataset) -> Table:
+    """Coverage of one network over the plane, as in the figure; * where not every network met its stopping rule."""
+    title = f"{data.attrs['title']}: coverage, margin {data.attrs['fraction']:g}, n = {data.attrs['networks']} networks a point"
+    table = Table(title=title, title_justify="left")
+    table.add_column(f"{data.attrs['y']} \\ {data.attrs['x']}")
+    for x in data["x"].values:
+        table.add_column(f"{x:g}", justify="right")
+    for row in reversed(range(data.sizes["y"])):
+        marks = np.where(data["done"].values[row] < 1, "*", "")
+        cells = [f"{value:.2f}{mark}" for value, mark in zip(data["margin"].values[row], marks, strict=True)]
+        table.add_row(f"{data['y'].values[row]:g}", *cells)
+    return table
 
 
 def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:

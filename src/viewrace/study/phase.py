@@ -22,8 +22,10 @@ from viewrace.study.planes import PLANES, Plane, find_plane
 from viewrace.study.point import Measured, measure_point
 from viewrace.study.provenance import environment, now
 
-__all__ = ["phase", "phase_folder"]
+__all__ = ["PHASE", "phase", "phase_folder"]
 
+PHASE = "phase-"
+"""How the names of planes begin among a folder's entries."""
 NETWORKS = {Scale.SMOKE: 2, Scale.QUICK: 6, Scale.FULL: 40}
 
 
@@ -55,7 +57,7 @@ def phase(
     folder = Folder(out, identity) if out is not None else None
     found: dict[str, xr.Dataset] = {}
     for plane in chosen:
-        name = f"phase-{plane.id}"
+        name = f"{PHASE}{plane.id}"
         if folder is not None and folder.state(name) == "whole":
             found[plane.id] = folder.read(name)
             continue
