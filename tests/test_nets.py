@@ -55,6 +55,12 @@ DATA = {
 }
 
 
+@pytest.fixture(autouse=True, params=["fused", "eager"])
+def kernel(request, monkeypatch):
+    """Every path through a patch network is held to the same."""
+    monkeypatch.setenv("VIEWRACE_KERNEL", request.param)
+
+
 def build(changes: dict) -> Family:
     config = settings(DATA | changes)
     return make_family(config.net, config.data)
