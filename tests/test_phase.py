@@ -82,6 +82,10 @@ def test_the_folder_is_named_after_what_is_drawn():
     assert marked != phase_folder("smoke", {"net.q": 4}, 0).name
 
 
+def at(x, y, on_grid=True):
+    return find_plane("q-init").settings(SMALL, x, y, on_grid)
+
+
 @pytest.fixture(scope="module")
 def drawn(tmp_path_factory):
     out = tmp_path_factory.mktemp("phase") / "out"
@@ -98,8 +102,15 @@ def test_a_run_writes_every_measure_of_every_point(drawn):
         assert (data["margin"] <= data["high"]).all()
         assert data.sizes["spot"] == len(find_plane(name).spots)
         assert (data["spot_dynamics"] == FULL).all()
+        assert (data["noisy_dynamics"] == FULL).all()
         xr.testing.assert_identical(Folder(out).read(f"phase-{name}"), data)
     assert (found["mu-noise"]["dynamics"] == FULL).all()
+    spots = find_plane("q-init").spots
+    assert list(zip(found["q-init"]["spot_x"].values, found["q-init"]["spot_y"].values, strict=True)) == list(spots)
+    same = spots.index((1.0, 4))
+    assert found["q-init"]["spot_margin"][same] == measure_point(at(1.0, 4), 0, 2, False)["margin"]
+    assert found["q-init"]["noisy_moved"][same] == measure_point(at(1.0, 4, False), 0, 2, False)["moved"]
+    assert found["q-init"]["noisy_moved"][same] != found["q-init"]["spot_moved"][same]
     assert (found["q-init"]["dynamics"].sel(x=0.005, y=3) == PROJECTED).all()
     assert (found["q-init"]["dynamics"].sel(y=1) == FULL).all()
 
