@@ -12,13 +12,14 @@ from matplotlib.figure import Figure
 
 from viewrace.claims import Scale
 from viewrace.claims.lab import Bench, Role
+from viewrace.cli import main
 from viewrace.config import settings
 from viewrace.presets import preset
 from viewrace.race.projected import Projection
 from viewrace.race.stiff import settle
 from viewrace.race.trajectory import run
-from viewrace.report.boundaries import Boundary, draw_boundary, edges
-from viewrace.report.phase import phase_figure
+from viewrace.report.boundaries import LETTER, Boundary, draw_boundary, edges
+from viewrace.report.phase import phase_figure, phase_figures
 from viewrace.study import Folder, phase, phase_folder
 from viewrace.study.planes import PLANES, Plane, find_plane
 from viewrace.study.point import FULL, PROJECTED, measure_point
@@ -153,7 +154,14 @@ def begin(changes, count=4):
 
 
 @pytest.mark.parametrize(
-    ("changes", "time"), [({}, 3e4), ({"data.p": 0.7}, 3e4), ({"net.q": 3}, 6e3), ({"net.q": 2}, 300.0)], ids=str
+    ("changes", "time"),
+    [
+        pytest.param({}, 3e4, marks=pytest.mark.slow),
+        pytest.param({"data.p": 0.7}, 3e4, marks=pytest.mark.slow),
+        ({"net.q": 3}, 6e3),
+        ({"net.q": 2}, 300.0),
+    ],
+    ids=str,
 )
 def test_settling_follows_the_flow_that_the_explicit_method_does(changes, time):
     bench, weight, projection = begin(changes | {"train.tolerance": 1e-9})
@@ -251,21 +259,78 @@ def test_a_boundary_has_its_name_on_its_longest_straight_run():
     assert not draw_boundary(ax, np.ones_like(inside), np.ones_like(inside), look, (1.0, 0.5))
 
 
+def test_a_name_longer_than_its_run_stays_inside_the_plane():
+    look, cell = Boundary("a name", "white", "black", 1.0), (0.4, 0.1)
+    half = LETTER * len(look.name) / 2
+    for corner, across, up in ((0, 0.5, half / cell[1] - 0.5), (4, 0.5, 4.5 - half / cell[1])):
+        inside, known = np.zeros((5, 2), dtype=bool), np.zeros((5, 2), dtype=bool)
+        inside[corner, 0] = known[corner] = True
+        ax = Figure().subplots()
+        assert draw_boundary(ax, inside, known, look, cell)
+        assert ax.texts[0].get_rotation() == 90
+        assert ax.texts[0].get_position() == (across, pytest.approx(up))
+
+
+def words(made):
+    legend = made.legends[0]
+    return [text.get_text() for text in legend.get_texts()], " ".join(legend.get_title().get_text().split())
+
+
 def test_a_figure_says_what_is_projected_what_full_and_what_did_not_end(drawn):
     _, found = drawn
-    words = {name: phase_figure(data).legends[0] for name, data in found.items()}
-    captions = {name: " ".join(legend.get_title().get_text().split()) for name, legend in words.items()}
-    labels = {name: [text.get_text() for text in legend.get_texts()] for name, legend in words.items()}
-    assert "no spots" in captions["mu-noise"]
-    assert "n = 2 networks a point, root seed 0" in captions["mu-noise"]
-    assert "full networks without noise where those do not apply" in captions["q-init"]
-    assert "spot: full networks, with the preset's noise" in labels["q-init"]
-    assert "spot: full networks, with the preset's noise" not in labels["mu-noise"]
-    broken = found["q-init"].copy(deep=True)
-    broken["done"][0, 0] = 0.0
-    legend = phase_figure(broken).legends[0]
-    assert "most networks ran out of steps" in [text.get_text() for text in legend.get_texts()]
-    assert "*: not every network" in " ".join(legend.get_title().get_text().split())
+    spot, unfinished = "full networks at a spot, beside projected ones", "most networks ran out of evaluations"
+    labels, caption = words(phase_figure([found["mu-noise"]]))
+    assert "n = 2 networks a cell, root seed 0" in caption
+    assert "Full networks in every cell" in caption
+    assert spot not in labels
+    ended = found["q-init"].copy(deep=True)
+    ended["done"][:], ended["spot_done"][:] = 1.0, 1.0
+    labels, caption = words(phase_figure([ended]))
+    assert "Projected dynamics, exact without noise" in caption
+    assert "*" not in caption
+    assert "full networks in this cell" in labels
+    assert unfinished not in labels
+    ended["done"][0, 0] = 0.0
+    labels, caption = words(phase_figure([ended]))
+    assert unfinished in labels
+    assert "*: not every network" in caption
+
+
+def test_cells_have_their_coverage_and_projected_ones_the_spots_beside(drawn):
+    data = drawn[1]["q-init"].copy(deep=True)
+    data["dynamics"][:] = PROJECTED
+    ax = phase_figure([data]).axes[0]
+    data["dynamics"][:] = FULL
+    bare = phase_figure([data]).axes[0]
+    numbers = [text.get_text() for text in bare.texts if text.get_text()[:1] in ".10"]
+    assert [float(number.rstrip("*")) for number in numbers] == pytest.approx(data["margin"].values.ravel(), abs=0.0051)
+    on_grid = {(0.005, 1.0), (0.005, 3.0), (1.0, 3.0), (0.1, 3.0)} & set(find_plane("q-init").spots)
+    assert len(ax.texts) - len(bare.texts) == len(on_grid) == 1
+    assert ("spot" in " ".join(words(ax.figure)[0])) > ("spot" in " ".join(words(bare.figure)[0]))
+
+
+def test_all_planes_are_drawn_together_too(drawn):
+    _, found = drawn
+    made = phase_figures(found)
+    assert set(made) == {"phase-mu-noise", "phase-q-init", "phase"}
+    titles = [ax.get_title(loc="left") for ax in made["phase"].axes[:-1]]
+    assert titles == ["a  Single-view examples and noise", "b  Power and init"]
+    assert set(phase_figures({"q-init": found["q-init"]})) == {"phase-q-init"}
+
+
+def test_the_command_draws_what_is_there_and_show_tells_it(drawn, monkeypatch, capsys):
+    out, _ = drawn
+    asked = [part for name, value in SMALL.items() for part in ("--set", f"{name}={value}")]
+    options = ["--planes", "mu-noise", "--scale", "smoke", "--seed", "0", "--out", str(out)]
+    for arguments in (["phase", *options, *asked], ["show", str(out)]):
+        monkeypatch.setattr("sys.argv", ["viewrace", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        assert not ended.value.code
+    assert all((out / f"phase-mu-noise.{kind}").stat().st_size > 5000 for kind in ("pdf", "png"))
+    shown = capsys.readouterr().out
+    for title in ("Power and init: coverage, margin 0.1, n = 2", "Single-view examples and noise: coverage"):
+        assert title in shown
 
 
 def test_planes_are_found_by_name_alone():

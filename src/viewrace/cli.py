@@ -186,7 +186,7 @@ def phase(
         data = study.phase(ids, scale, asked, seed, out, screen.moves_on)
         for name, made in phase_figures(data).items():
             for kind in ("pdf", "png"):
-                save_figure(made, out / f"phase-{name}.{kind}")
+                save_figure(made, out / f"{name}.{kind}")
     console.print(f"figures and data: {out}", highlight=False, soft_wrap=True)
 
 
