@@ -191,6 +191,16 @@ def test_a_seed_that_has_settled_has_met_the_rule():
     torch.testing.assert_close(loss.double(), ended.loss, rtol=1e-3, atol=0)
 
 
+def test_a_seed_with_a_wrong_example_has_not_met_the_rule_however_small_its_loss():
+    bench, weight, projection = begin({"net.q": 2, "train.tolerance": 0.8})
+    config, steps = bench.settings.train, {"steps": 10}
+    early = run(projection, projection.correlations(weight), config.model_copy(update=steps | {"tolerance": 1e-9}))
+    ended = settle(projection, early, config)
+    logits = bench.family().logits({"weight": projection.lift(ended.correlation, weight)}, bench.examples.inputs)
+    assert ended.done.all()
+    assert (logits.argmax(-1) == bench.examples.labels).all()
+
+
 def test_settling_leaves_alone_what_is_done_and_keeps_to_its_steps():
     bench, weight, projection = begin({"net.q": 2})
     config, start = bench.settings.train, projection.correlations(weight)
@@ -245,8 +255,9 @@ def test_edges_part_the_inside_from_the_outside(bits):
 
 def test_no_edge_is_drawn_to_a_cell_that_is_not_known():
     inside, known = np.array([[True, False, False]]), np.array([[True, False, True]])
-    assert edges(inside, known) == []
+    assert edges(inside, known) == edges(inside.T, known.T) == []
     assert edges(inside, np.ones_like(known)) == [((0.5, -0.5), (0.5, 0.5))]
+    assert edges(inside.T, np.ones_like(known.T)) == [((-0.5, 0.5), (0.5, 0.5))]
 
 
 def test_a_boundary_has_its_name_on_its_longest_straight_run():
