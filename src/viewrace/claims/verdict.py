@@ -49,7 +49,8 @@ def at_least(name: str, bound: float, estimate: Estimate, clear_of: float | None
     """
     floor = bound if clear_of is None else clear_of
     inside = estimate.value >= bound and estimate.low >= floor and (clear_of is None or estimate.low > floor)
-    rule = f"at least {_told(bound, estimate.value, estimate.low, estimate.high)}" + ("" if clear_of is None else f" and the interval above {clear_of:g}")
+    rule = f"at least {_told(bound, estimate.value, estimate.low, estimate.high)}"
+    rule += "" if clear_of is None else f" and the interval above {clear_of:g}"
     predicted = bound if law is None else law
     return _check(name, predicted, estimate, rule, _judge(inside, estimate.high < bound))
 

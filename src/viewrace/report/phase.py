@@ -38,7 +38,7 @@ BOUNDARIES = {
     "lazy": Boundary("near the init", "#ffb000", INK, 1.4, ":"),
 }
 MAP = "viridis"
-WIDTH, ROW, HEAD, FOOT, SIDE, GAP, BAR, LEGEND = 7.2, 0.33, 0.26, 0.46, 0.46, 0.14, 0.66, 1.05
+WIDTH, ROW, HEAD, FOOT, SIDE, GAP, BAR, LEGEND = 7.2, 0.33, 0.26, 0.46, 0.46, 0.14, 0.7, 1.05
 """Inches: of a figure, which is to be printed at that width; of a row of cells; above, below, left and right of a plane; of the
 colour bar at the right; of caption and legend below."""
 NUMBERS = 6.2
@@ -94,34 +94,54 @@ def _bar(made: Figure, image: Any, bottom: float, height: float) -> None:
     for level, name in ((RACE, "race"), (EVERY, "every")):
         bar.ax.axhline(level, color=BOUNDARIES[name].colour, linewidth=1.4)
     bar.ax.tick_params(length=2)
-    bar.set_label("excess $(C - 1/M)\\,/\\,(1 - 1/M)$", labelpad=1)
+    bar.set_label("excess $(C - 1/M)\\,/\\,(1 - 1/M)$", labelpad=3)
     bar.outline.set_visible(False)
 
 
 def _panel(ax: Any, data: xr.Dataset, cell: tuple[float, float], marks: set[str]) -> Any:
     """The cells of one plane with their boundaries and spots; the image. What is drawn besides is added to `marks`."""
-    excess, done = data["excess"].values, data["done"].values
-    image = ax.imshow(excess, origin="lower", aspect="auto", cmap=MAP, vmin=0, vmax=1, interpolation="nearest")
-    full = data["dynamics"].values == 0
-    for (row, column), value in np.ndenumerate(data["margin"].values):
-        light = excess[row, column] > 0.6
-        colour = INK if light else "white"
-        edge = [patheffects.withStroke(linewidth=1.6, foreground=image.to_rgba(excess[row, column]))]
-        style = {"ha": "center", "va": "center", "fontsize": NUMBERS, "color": colour, "path_effects": edge}
-        ax.text(column, row - 0.18, _number(value, float(done[row, column])), **style)
-        if full[row, column] and not full.all():
-            ax.plot(column - 0.41, row - 0.39, marker="s", markersize=2.0, color=colour)
-            marks.add("full")
-        if done[row, column] < 0.5:
-            faint = f"{INK}55" if light else "#ffffff55"
-            ax.add_patch(
-                Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, hatch="////", edgecolor=faint, linewidth=0, zorder=1)
-            )
-            marks.add("unfinished")
+    image = ax.imshow(data["excess"], origin="lower", aspect="auto", cmap=MAP, vmin=0, vmax=1, interpolation="nearest")
+    spots = _spots(data)
+    for row, column in np.ndindex(data["margin"].shape):
+        _tell(ax, data, (row, column), spots.get((row, column)), image)
+    _flag(ax, data, marks)
     _boundaries(ax, data, cell, marks)
-    _spots(ax, data, marks)
     _axes(ax, data)
     return image
+
+
+def _tell(ax: Any, data: xr.Dataset, cell: tuple[int, int], spot: int | None, image: Any) -> None:
+    """The number of a cell; at a spot that of full networks above it, beside a ring of their colour."""
+    (row, column), excess = cell, float(data["excess"].values[cell])
+    edge = [patheffects.withStroke(linewidth=1.6, foreground=image.to_rgba(excess))]
+    style = {"ha": "center", "va": "center", "fontsize": NUMBERS, "color": _ink(excess), "path_effects": edge}
+    told = _number(*(float(data[name].values[cell]) for name in ("margin", "done")))
+    ax.text(column, row if spot is None else row - 0.21, told, **style)
+    if spot is None:
+        return
+    level = float(data["spot_excess"].values[spot])
+    ring = {"marker": "o", "s": 13, "edgecolors": _ink(excess), "linewidths": 0.8, "zorder": 5}
+    ax.scatter(column - 0.3, row + 0.24, c=[level], cmap=MAP, vmin=0, vmax=1, **ring)
+    told = _number(*(float(data[f"spot_{name}"].values[spot]) for name in ("margin", "done")))
+    ax.text(column + 0.1, row + 0.23, told, **style)
+
+
+def _flag(ax: Any, data: xr.Dataset, marks: set[str]) -> None:
+    """Squares on full networks among projected ones, hatching where most networks ran out of evaluations."""
+    excess, full = data["excess"].values, data["dynamics"].values == 0
+    for row, column in np.argwhere(full if not full.all() else np.zeros_like(full)):
+        ax.plot(column - 0.41, row - 0.39, marker="s", markersize=2.0, color=_ink(excess[row, column]))
+    short = data["done"].values < 0.5
+    for row, column in np.argwhere(short):
+        style: dict[str, Any] = {"hatch": "////", "edgecolor": (_ink(excess[row, column]), 0.35), "linewidth": 0, "zorder": 1}
+        ax.add_patch(Rectangle((column - 0.5, row - 0.5), 1, 1, fill=False, **style))
+    found = {"spot": bool(_spots(data)), "full": full.any() and not full.all(), "unfinished": short.any()}
+    marks |= {name for name, there in found.items() if there}
+
+
+def _ink(excess: float) -> str:
+    """What can be read on the colour of an excess."""
+    return INK if excess > 0.6 else "white"
 
 
 def _number(value: float, done: float) -> str:
@@ -146,19 +166,15 @@ def _axes(ax: Any, data: xr.Dataset) -> None:
     ax.grid(visible=False)
 
 
-def _spots(ax: Any, data: xr.Dataset, marks: set[str]) -> None:
-    """Rings with the coverage of full networks at the spots whose cell is projected."""
+def _spots(data: xr.Dataset) -> dict[tuple[int, int], int]:
+    """The spots whose cell (row, column) is projected: what full networks do there is worth a number of its own."""
     columns, rows = (data[side].values.tolist() for side in ("x", "y"))
-    for index in range(data.sizes.get("spot", 0)):
-        x, y, value, excess = (float(data[f"spot_{name}"].values[index]) for name in ("x", "y", "margin", "excess"))
+    found = {}
+    for index in range(data.sizes["spot"]):
+        x, y = (float(data[f"spot_{side}"].values[index]) for side in ("x", "y"))
         if x in columns and y in rows and data["dynamics"].values[rows.index(y), columns.index(x)]:
-            column, row = columns.index(x), rows.index(y)
-            colour = INK if data["excess"].values[row, column] > 0.6 else "white"
-            ring = {"marker": "o", "s": 13, "edgecolors": colour, "linewidths": 0.8, "zorder": 5}
-            ax.scatter(column - 0.3, row + 0.25, c=[excess], cmap=MAP, vmin=0, vmax=1, **ring)
-            text = _number(value, float(data["spot_done"].values[index]))
-            ax.text(column + 0.1, row + 0.24, text, ha="center", va="center", fontsize=NUMBERS, color=colour)
-            marks.add("spot")
+            found[rows.index(y), columns.index(x)] = index
+    return found
 
 
 def _handles(marks: set[str]) -> list[Any]:
