@@ -98,9 +98,8 @@ PLANES: tuple[Plane, ...] = (
 
 def find_plane(name: str) -> Plane:
     """The plane of that id."""
-    for plane in PLANES:
-        if plane.id == name:
-            return plane
-    known = [plane.id for plane in PLANES]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    raise ViewraceError(f"no plane is called {name}: did you mean {near}? There are {', '.join(known)}")
+    planes = {plane.id: plane for plane in PLANES}
+    if name not in planes:
+        near = difflib.get_close_matches(name, planes, n=1, cutoff=0.0)[0]
+        raise ViewraceError(f"no plane is called {name}: did you mean {near}? There are {', '.join(planes)}")
+    return planes[name]
