@@ -103,15 +103,15 @@ def _panel(ax: Any, data: xr.Dataset, cell: tuple[float, float], marks: set[str]
     image = ax.imshow(data["excess"], origin="lower", aspect="auto", cmap=MAP, vmin=0, vmax=1, interpolation="nearest")
     spots = _spots(data)
     for row, column in np.ndindex(data["margin"].shape):
-        _tell(ax, data, (row, column), spots.get((row, column)), image)
+        _tell(ax, data, (row, column), spots.get((row, column)), image, cell[0])
     _flag(ax, data, marks)
     _boundaries(ax, data, cell, marks)
     _axes(ax, data)
     return image
 
 
-def _tell(ax: Any, data: xr.Dataset, cell: tuple[int, int], spot: int | None, image: Any) -> None:
-    """The number of a cell; at a spot that of full networks above it, beside a ring of their colour."""
+def _tell(ax: Any, data: xr.Dataset, cell: tuple[int, int], spot: int | None, image: Any, width: float) -> None:
+    """The number of a cell `width` inches wide; at a spot that of full networks above it, beside a ring of their colour."""
     (row, column), excess = cell, float(data["excess"].values[cell])
     edge = [patheffects.withStroke(linewidth=1.6, foreground=image.to_rgba(excess))]
     style = {"ha": "center", "va": "center", "fontsize": NUMBERS, "color": _ink(excess), "path_effects": edge}
@@ -121,9 +121,9 @@ def _tell(ax: Any, data: xr.Dataset, cell: tuple[int, int], spot: int | None, im
         return
     level = float(data["spot_excess"].values[spot])
     ring = {"marker": "o", "s": 13, "edgecolors": _ink(excess), "linewidths": 0.8, "zorder": 5}
-    ax.scatter(column - 0.3, row + 0.24, c=[level], cmap=MAP, vmin=0, vmax=1, **ring)
+    ax.scatter(column - 0.115 / width, row + 0.24, c=[level], cmap=MAP, vmin=0, vmax=1, **ring)
     told = _number(*(float(data[f"spot_{name}"].values[spot]) for name in ("margin", "done")))
-    ax.text(column + 0.1, row + 0.23, told, **style)
+    ax.text(column + 0.015 / width, row + 0.23, told, **style)
 
 
 def _flag(ax: Any, data: xr.Dataset, marks: set[str]) -> None:
