@@ -342,6 +342,8 @@ def test_the_command_draws_what_is_there_and_show_tells_it(drawn, monkeypatch, c
     shown = capsys.readouterr().out
     for title in ("Power and init: coverage, margin 0.1, n = 2", "Single-view examples and noise: coverage"):
         assert title in shown
+    assert "up: net.q, right: net.init" in shown
+    assert "…" not in shown
 
 
 def test_planes_are_found_by_name_alone():

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from rich.console import Console
+from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     Progress,
@@ -129,18 +129,18 @@ def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
     return number(item["predicted"]), measured, str(item["n"]), judged
 
 
-def phase_table(data: Dataset) -> Table:
+def phase_table(data: Dataset) -> Group:
     """Coverage of one network over the plane, as in the figure; * where not every network met its stopping rule."""
     title = f"{data.attrs['title']}: coverage, margin {data.attrs['fraction']:g}, n = {data.attrs['networks']} networks a point"
-    table = Table(title=title, title_justify="left")
-    table.add_column(f"{data.attrs['y']} \\ {data.attrs['x']}")
-    for x in data["x"].values:
-        table.add_column(f"{x:g}", justify="right")
+    axes = f"up: {data.attrs['y']}, right: {data.attrs['x']}"
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for name in ("", *(f"{x:g}" for x in data["x"].values)):
+        table.add_column(name, justify="right", no_wrap=True)
     for row in reversed(range(data.sizes["y"])):
         marks = np.where(data["done"].values[row] < 1, "*", "")
         cells = [f"{value:.2f}{mark}" for value, mark in zip(data["margin"].values[row], marks, strict=True)]
         table.add_row(f"{data['y'].values[row]:g}", *cells)
-    return table
+    return Group(title, axes, table, "")
 
 
 def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:

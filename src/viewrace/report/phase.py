@@ -116,14 +116,14 @@ def _tell(ax: Any, data: xr.Dataset, cell: tuple[int, int], spot: int | None, im
     edge = [patheffects.withStroke(linewidth=1.6, foreground=image.to_rgba(excess))]
     style = {"ha": "center", "va": "center", "fontsize": NUMBERS, "color": _ink(excess), "path_effects": edge}
     told = _number(*(float(data[name].values[cell]) for name in ("margin", "done")))
-    ax.text(column, row if spot is None else row - 0.21, told, **style)
+    ax.text(column, row if spot is None else row - 0.17, told, **style)
     if spot is None:
         return
     level = float(data["spot_excess"].values[spot])
     ring = {"marker": "o", "s": 13, "edgecolors": _ink(excess), "linewidths": 0.8, "zorder": 5}
-    ax.scatter(column - 0.115 / width, row + 0.24, c=[level], cmap=MAP, vmin=0, vmax=1, **ring)
+    ax.scatter(column - 0.115 / width, row + 0.26, c=[level], cmap=MAP, vmin=0, vmax=1, **ring)
     told = _number(*(float(data[f"spot_{name}"].values[spot]) for name in ("margin", "done")))
-    ax.text(column + 0.015 / width, row + 0.23, told, **style)
+    ax.text(column - 0.075 / width, row + 0.25, told, **style | {"ha": "left"})
 
 
 def _flag(ax: Any, data: xr.Dataset, marks: set[str]) -> None:
