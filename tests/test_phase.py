@@ -26,7 +26,7 @@ from viewrace.study.point import FULL, PROJECTED, measure_point
 
 MODULE = sys.modules["viewrace.study.phase"]
 """The module: its function of the same name hides it in the package."""
-SMALL = {"data.classes": 3, "data.examples": 30, "data.test_examples": 20, "net.width": 2, "train.steps": 60}
+SMALL = {"data.classes": 3, "data.examples": 20, "data.test_examples": 10, "net.width": 2, "train.steps": 20}
 EASY = SMALL | {"data.examples": 45, "data.noise": 0.0, "data.feature_noise": 0.0, "train.steps": 4000}
 
 
