@@ -176,7 +176,7 @@ def phase(
 ) -> None:
     """Draw phase diagrams: where in the space of settings there is a race."""
     from viewrace import study
-    from viewrace.report.phase import phase_figures, save_figure
+    from viewrace.report.phase import phase_figures, save_figures
     from viewrace.screen import Screen
 
     asked = _overrides(changes)
@@ -184,9 +184,7 @@ def phase(
     out = out or study.phase_folder(scale, asked, seed)
     with _going_on(out), Screen(console) as screen:
         data = study.phase(ids, scale, asked, seed, out, screen.moves_on)
-        for name, made in phase_figures(data).items():
-            for kind in ("pdf", "png"):
-                save_figure(made, out / f"{name}.{kind}")
+        save_figures(phase_figures(data), out)
     console.print(f"figures and data: {out}", highlight=False, soft_wrap=True)
 
 

@@ -18,7 +18,7 @@ from matplotlib.patches import Patch, Rectangle
 from viewrace.report.boundaries import Boundary, draw_boundary
 from viewrace.report.style import INK, look
 
-__all__ = ["phase_figure", "phase_figures", "save_figure"]
+__all__ = ["phase_figure", "phase_figures", "save_figures"]
 
 AXES = {
     "net.init": r"init scale $\sigma_0/\rho$",
@@ -83,10 +83,12 @@ def phase_figures(data: Mapping[str, xr.Dataset]) -> dict[str, Figure]:
     return made | ({"phase": phase_figure(list(data.values()))} if len(data) > 1 else {})
 
 
-def save_figure(made: Figure, path: Path) -> None:
-    """Write the figure to `path`, in the format of its suffix (pdf, svg, png)."""
+def save_figures(made: Mapping[str, Figure], folder: Path) -> None:
+    """Write figures by name into a folder, as PDF and as PNG."""
     with look():
-        made.savefig(path, dpi=200, bbox_inches="tight")
+        for name, each in made.items():
+            for kind in ("pdf", "png"):
+                each.savefig(folder / f"{name}.{kind}", dpi=200, bbox_inches="tight")
 
 
 def _bar(made: Figure, image: Any, bottom: float, height: float) -> None:
