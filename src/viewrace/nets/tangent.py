@@ -38,7 +38,11 @@ class Linearised(nn.Module):
         weights = dict(self.net.named_parameters())
         start = {name: weights[name] for name in self.names}
         moved = dict(zip(self.names, self.moved, strict=True))
-        value, change = torch.func.jvp(lambda at: torch.func.functional_call(self.net, at, (inputs,)), (start,), (moved,))
+
+        def said(at: dict[str, Tensor]) -> Tensor:
+            return torch.func.functional_call(self.net, at, (inputs,))
+
+        value, change = torch.func.jvp(said, (start,), (moved,))[:2]
         return value + change
 
 
@@ -58,7 +62,10 @@ def jacobian(net: nn.Module, inputs: Tensor) -> Tensor:
 
 
 def tangent_kernel(net: nn.Module, first: Tensor, second: Tensor | None = None) -> Tensor:
-    """(example, other example) mean over classes of <J_c(x), J_c(x')>: one kernel for all logits. `second` defaults to `first`."""
+    """(example, other example) mean over classes of <J_c(x), J_c(x')>: one kernel for all logits.
+
+    first, second: inputs (example, ...); `second` defaults to `first`.
+    """
     basis = jacobian(net, first if second is None else second)
     parts = []
     for part in first.split(BLOCK):
