@@ -12,7 +12,7 @@ from torch import Tensor
 from viewrace.auditing.pilot import Reach, fly, right_of, share_kept
 from viewrace.auditing.spread import groups_of, spread
 from viewrace.claims.base import Claim, Scale
-from viewrace.claims.gains import DIGITS, ENDS, digits_of, ends, ensemble_gain, gain_by_size, gain_over, pooled
+from viewrace.claims.gains import DIGITS, ENDS, columns, digits_of, ends, ensemble_gain, gain_by_size, gain_over, pooled
 from viewrace.claims.lab import Lab
 from viewrace.claims.trees import TREES, Trees
 from viewrace.claims.verdict import Check, Verdict, at_least, at_most
@@ -95,6 +95,8 @@ class Boosting(Claim):
             checks.append(at_least(name, 0.0, of("correlation_apart", each), clear_of=0.0))
         measures = {f"{each}: error correlation": of("correlation", each) for each in METHODS}
         curves = {"members": data["members"].values.astype(float).tolist()}
+        for name in ("gain", "share", "correlation"):
+            curves |= columns(name, [of(name, each) for each in METHODS])
         for each in METHODS:
             curves[each] = data["accuracy"].sel(kind=each).mean("root").values.tolist()
         for level in ("single", "ensemble", "student"):
@@ -148,11 +150,9 @@ def _deep(method: str, pair: tuple[ImageSet, ImageSet], root: int, scale: Scale)
 def _columns(found: dict[str, Any], accuracy: NDArray[np.float64]) -> xr.Dataset:
     """accuracy: at N = 1, 2, .. members; kept at `SIZES`, NaN beyond."""
     at = [float(accuracy[size - 1]) if size <= len(accuracy) else np.nan for size in SIZES]
-    columns: dict[str, Any] = {
-        name: ("end", ends(value)) if isinstance(value, Estimate) else value for name, value in found.items()
-    }
-    columns |= {"ensemble": float(accuracy[-1]), "accuracy": ("members", at)}
-    return xr.Dataset(columns, coords={"members": list(SIZES)})
+    kept: dict[str, Any] = {name: ("end", ends(value)) if isinstance(value, Estimate) else value for name, value in found.items()}
+    kept |= {"ensemble": float(accuracy[-1]), "accuracy": ("members", at)}
+    return xr.Dataset(kept, coords={"members": list(SIZES)})
 
 
 def _apart(wrong: dict[str, NDArray[np.bool_]], labels: Tensor, generator: np.random.Generator) -> dict[str, Any]:

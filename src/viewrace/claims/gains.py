@@ -17,7 +17,7 @@ from viewrace.data.images import ImageSet, load_images
 from viewrace.measure import Estimate
 from viewrace.streams import Stream, torch_generator
 
-__all__ = ["DIGITS", "ENDS", "digits_of", "ends", "ensemble_gain", "gain_by_size", "gain_over", "pooled"]
+__all__ = ["DIGITS", "ENDS", "columns", "digits_of", "ends", "ensemble_gain", "gain_by_size", "gain_over", "pooled"]
 
 Row = NDArray[np.float64]
 ENDS = ("value", "low", "high")
@@ -75,6 +75,12 @@ def gain_by_size(logits: Tensor, labels: Tensor, sizes: Sequence[int], generator
 def ends(estimate: Estimate) -> list[float]:
     """The estimate as a column over `ENDS`."""
     return [estimate.value, estimate.low, estimate.high]
+
+
+def columns(name: str, points: Sequence[Estimate]) -> dict[str, list[float]]:
+    """Estimates as the curves `name`_estimate, `name`_low and `name`_high of a verdict."""
+    rows = np.array([ends(point) for point in points]).T.tolist()
+    return {f"{name}_{part}": row for part, row in zip(("estimate", "low", "high"), rows, strict=True)}
 
 
 def pooled(part: xr.DataArray, examples: int, overlap: float = 0.0) -> Estimate:

@@ -10,7 +10,7 @@ import xarray as xr
 from viewrace.auditing.pilot import right_of
 from viewrace.claims.audit_worlds import PLAIN, World, multi_view, world_of
 from viewrace.claims.base import Claim, Scale
-from viewrace.claims.gains import ENDS, ends, ensemble_gain, gain_by_size, pooled
+from viewrace.claims.gains import ENDS, columns, ends, ensemble_gain, gain_by_size, pooled
 from viewrace.claims.lab import Lab
 from viewrace.claims.verdict import Check, Verdict, at_least, at_most
 from viewrace.config import Settings
@@ -85,8 +85,7 @@ class GaussianControl(Claim):
                 point = pooled(data["gain"].sel(source=source, examples=size), TEST)
                 checks.append(at_most(f"{source}, {int(size):,} examples: ensemble minus single", BOUND, point))
                 points.append(point)
-            for column, end in zip(("estimate", "low", "high"), ENDS, strict=True):
-                curves[f"{source}_{column}"] = [getattr(point, end) for point in points]
+            curves |= columns(source, points)
             error = 1 - data["single"].sel(source=source).mean("root").values
             curves[f"{source}_error"] = error.tolist()
             curves[f"{source}_share_of_error"] = (np.array([point.value for point in points]) / error).tolist()
@@ -115,14 +114,14 @@ def _measured(world: World, root: int, scale: Scale) -> xr.Dataset:
         numpy_generator(root, Stream.BOOTSTRAP),
     )
     sizes = list(range(1, MEMBERS[scale] + 1))
-    columns: dict[str, Any] = {
+    found: dict[str, Any] = {
         "gain": ("end", ends(ensemble_gain(said, labels, generator))),
         "gain_by_size": ("members", gain_by_size(said, labels, sizes, generator)),
         "single": float(right_of(said, labels).mean()),
         "disagreement": float(disagreement(said).mean()),
         "train_accuracy": float(members.accuracy(world.train).mean()),
     }
-    return xr.Dataset(columns, coords={"members": sizes})
+    return xr.Dataset(found, coords={"members": sizes})
 
 
 def _control(root: int, scale: Scale) -> xr.Dataset:
@@ -136,12 +135,12 @@ def _control(root: int, scale: Scale) -> xr.Dataset:
         labels = world.test.labels[rows]
         gains.append(ends(ensemble_gain(said[:, rows], labels, generator)))
         single.append(float(right_of(said[:, rows], labels).mean()))
-    columns: dict[str, Any] = {
+    found: dict[str, Any] = {
         "control_gain": (("half", "end"), gains),
         "control_single": ("half", single),
         "control_examples": half,
     }
-    return xr.Dataset(columns)
+    return xr.Dataset(found)
 
 
 def control_at(data: xr.Dataset, level: xr.DataArray) -> tuple[Estimate, float]:
