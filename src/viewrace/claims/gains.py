@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -13,11 +13,12 @@ from torch import Tensor
 from viewrace.auditing.pilot import right_of
 from viewrace.auditing.spread import group_sums, groups_of, left_out, spread
 from viewrace.auditing.table import subsets
+from viewrace.claims.lab import Lab
 from viewrace.data.images import ImageSet, load_images
 from viewrace.measure import Estimate
 from viewrace.streams import Stream, torch_generator
 
-__all__ = ["DIGITS", "ENDS", "columns", "digits_of", "ends", "ensemble_gain", "gain_by_size", "gain_over", "pooled"]
+__all__ = ["DIGITS", "ENDS", "by_root", "columns", "digits_of", "ends", "ensemble_gain", "gain_by_size", "gain_over", "pooled"]
 
 Row = NDArray[np.float64]
 ENDS = ("value", "low", "high")
@@ -75,6 +76,18 @@ def gain_by_size(logits: Tensor, labels: Tensor, sizes: Sequence[int], generator
 def ends(estimate: Estimate) -> list[float]:
     """The estimate as a column over `ENDS`."""
     return [estimate.value, estimate.low, estimate.high]
+
+
+def by_root(lab: Lab, dim: str, names: Sequence[str], units: float, measure: Callable[[str, int], xr.Dataset]) -> xr.Dataset:
+    """What `measure(name, root)` finds, over the root seeds of the lab and `names` as `dim`; each is `units` of work."""
+    parts = []
+    for root in lab.roots:
+        rows = []
+        for name in names:
+            rows.append(measure(name, root))
+            lab.progress(units)
+        parts.append(xr.concat(rows, dim=dim).assign_coords({dim: list(names)}))
+    return xr.concat(parts, dim="root").assign_coords(root=list(lab.roots))
 
 
 def columns(name: str, points: Sequence[Estimate]) -> dict[str, list[float]]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from viewrace.auditing.pilot import fly, right_of
 from viewrace.claims.base import Claim, Scale
-from viewrace.claims.gains import DIGITS, ENDS, columns, digits_of, ends, ensemble_gain, pooled
+from viewrace.claims.gains import DIGITS, ENDS, by_root, columns, digits_of, ends, ensemble_gain, pooled
 from viewrace.claims.lab import Lab
 from viewrace.claims.verdict import Check, Verdict, at_least, at_most
 from viewrace.config import Settings
@@ -83,14 +83,11 @@ class RandomFeatures(Claim):
         return 20.0 * roots * len(KINDS)
 
     def run(self, lab: Lab, scale: Scale) -> xr.Dataset:
-        parts = []
-        for root in lab.roots:
-            pair, rows = digits_of(root, EXAMPLES[scale]), []
-            for kind in KINDS:
-                rows.append(_measured(_fit_of(kind, pair, root, scale), kind, pair, root, scale))
-                lab.progress(20.0)
-            parts.append(xr.concat(rows, dim="kind").assign_coords(kind=list(KINDS)))
-        return xr.concat(parts, dim="root").assign_coords(root=list(lab.roots), end=list(ENDS))
+        def measure(kind: str, root: int) -> xr.Dataset:
+            pair = digits_of(root, EXAMPLES[scale])
+            return _measured(_fit_of(kind, pair, root, scale), kind, pair, root, scale)
+
+        return by_root(lab, "kind", KINDS, 20.0, measure).assign_coords(end=list(ENDS))
 
     def judge(self, data: xr.Dataset) -> Verdict:
         examples = int(data.attrs["test_examples"])
