@@ -14,6 +14,8 @@ from viewrace.report.style import COLOURS, INK, VIEW_COLOURS, band, figure
 __all__ = ["CONTROL_FIGURES"]
 
 Line = tuple[Any, Any, Any]
+WIDEST = 3.0
+"""Shares beyond this, either way, are not drawn: the gain that they are shares of is next to nothing."""
 LEVELS = {"single": ("o", COLOURS["baseline"]), "student": ("*", COLOURS["in_context"]), "ensemble": ("s", COLOURS["margin"])}
 SOURCE_COLOURS = {"Gaussian": COLOURS["margin"], "mixture": COLOURS["in_context"]}
 
@@ -24,6 +26,7 @@ def _random_features(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
     kinds = [str(kind) for kind in data["kind"].values]
     _levels(axes[0][0], kinds, curves)
     _shares(axes[0][1], kinds, _line(curves, "share"))
+    axes[0][1].set_yticklabels([])
     return made
 
 
@@ -79,6 +82,7 @@ def _gaussian_control(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
     gain.minorticks_off()
     gain.set_ylim(bottom=min(0.0, gain.get_ylim()[0]))
     gain.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
+    growth.set_xticks(data["members"].values)
     growth.set(xlabel="members N", ylabel="gain, points", title="Gain by members")
     growth.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=2)
     return made
@@ -105,7 +109,8 @@ def _shares(axes: Any, kinds: list[str], line: Line) -> None:
     _bars(axes, kinds, line)
     for at, style in ((0.0, "-"), (0.5, "--"), (1.0, ":")):
         axes.axvline(at, color=INK, linestyle=style, linewidth=0.8)
-    axes.set(xlim=(-1.5, 2.0), xlabel="share of the gain that the student keeps", title="Can it be distilled?")
+    axes.set_xlim(max(-WIDEST, min(-0.1, *line[1])), min(WIDEST, max(1.1, *line[2])))
+    axes.set(xlabel="share of the gain that the student keeps", title="Can it be distilled?")
 
 
 def _bars(axes: Any, kinds: list[str], line: Line) -> None:
