@@ -84,7 +84,7 @@ def multi_view(root: int) -> World:
 
 def gaussian(root: int) -> World:
     """AZL's control: Gaussian inputs, labels from a random network."""
-    return _taught(root, dim=5, examples=2000, classes=3, hidden=10, width=64, epochs=10)
+    return _taught(root, dim=5, examples=4000, classes=3, hidden=10, width=64, epochs=10)
 
 
 def random_features(root: int) -> World:
@@ -96,9 +96,12 @@ def _taught(
     root: int, dim: int, examples: int, classes: int, hidden: int, width: int, epochs: int, frozen: bool = False
 ) -> World:
     data = Gaussian(GaussianConfig(dim=dim, classes=classes, hidden=hidden, centred=False), root)
-    (seen, labels), (fresh, answers) = data.train(examples), data.test(TEST)
+    inputs = [part[0] for part in (data.train(examples), data.test(TEST))]
+    said = [data.logits(part) for part in inputs]
+    # else a random network may never name some class
+    labels = [((own - said[0].mean(0)) / said[0].std(0)).argmax(dim=1) for own in said]
+    sets = [(part[:, None], names) for part, names in zip(inputs, labels, strict=True)]
     config = MemberConfig(epochs=epochs, batch=200, rate=0.1, **PLAIN)
-    sets = (seen[:, None], labels), (fresh[:, None], answers)
     return world_of(lambda: Perceptron(dim, width, classes, frozen), *sets, classes, config)
 
 

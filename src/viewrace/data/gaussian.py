@@ -55,7 +55,11 @@ class Gaussian:
 
     def label(self, inputs: Tensor) -> Tensor:
         """(example,) what the teacher says of inputs (example, dim)."""
-        return ((torch.relu(inputs @ self.first) - self.mean) @ self.second).argmax(dim=1)
+        return self.logits(inputs).argmax(dim=1)
+
+    def logits(self, inputs: Tensor) -> Tensor:
+        """(example, class) the teacher's logits."""
+        return (torch.relu(inputs @ self.first) - self.mean) @ self.second
 
     def _draw(self, examples: int, stream: Stream) -> tuple[Tensor, Tensor]:
         inputs = self._inputs(examples, torch_generator(self.root, stream))
