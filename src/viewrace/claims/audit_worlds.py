@@ -100,7 +100,7 @@ def _taught(
     said = [data.logits(part) for part in inputs]
     # else a random network may never name some class
     labels = [((own - said[0].mean(0)) / said[0].std(0)).argmax(dim=1) for own in said]
-    sets = [(part[:, None], names) for part, names in zip(inputs, labels, strict=True)]
+    sets = (inputs[0][:, None], labels[0]), (inputs[1][:, None], labels[1])
     config = MemberConfig(epochs=epochs, batch=200, rate=0.1, **PLAIN)
     return world_of(lambda: Perceptron(dim, width, classes, frozen), *sets, classes, config)
 
