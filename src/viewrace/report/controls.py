@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
+from matplotlib.ticker import MultipleLocator
 
 from viewrace.report.style import COLOURS, INK, VIEW_COLOURS, band, figure
 
@@ -109,7 +110,8 @@ def _shares(axes: Any, kinds: list[str], line: Line) -> None:
     _bars(axes, kinds, line)
     for at, style in ((0.0, "-"), (0.5, "--"), (1.0, ":")):
         axes.axvline(at, color=INK, linestyle=style, linewidth=0.8)
-    axes.set_xlim(max(-WIDEST, min(-0.1, *line[1])), min(WIDEST, max(1.1, *line[2])))
+    axes.set_xlim(max(-WIDEST, min(0.0, *line[1]) - 0.1), min(WIDEST, max(1.0, *line[2]) + 0.1))
+    axes.xaxis.set_major_locator(MultipleLocator(0.5))
     axes.set(xlabel="share of the gain that the student keeps", title="Can it be distilled?")
 
 
