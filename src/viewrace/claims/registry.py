@@ -7,6 +7,7 @@ import difflib
 from viewrace.claims.audit_cases import AuditCases
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
+from viewrace.claims.boosting import Boosting
 from viewrace.claims.channel_views import ChannelViews
 from viewrace.claims.composite_coverage import CompositeCoverage
 from viewrace.claims.deep_distillation import DeepDistillation
@@ -19,6 +20,8 @@ from viewrace.claims.exponent import Exponent
 from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.gated import GatedRace
+from viewrace.claims.gaussian_control import GaussianControl
+from viewrace.claims.random_features import RandomFeatures
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.remedies import Remedies
 from viewrace.claims.self_distillation import SelfDistillation
@@ -48,6 +51,9 @@ CLAIMS: tuple[Claim, ...] = (
     DeepSelfDistillation(),
     ChannelViews(),
     CompositeCoverage(),
+    RandomFeatures(),
+    GaussianControl(),
+    Boosting(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

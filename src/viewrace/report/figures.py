@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from viewrace.report.audit_cases import audit_cases_table
 from viewrace.report.blocker import blocker_figure, blocker_table
+from viewrace.report.controls import CONTROL_FIGURES
 from viewrace.report.deep import DEEP_FIGURES
 from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.external_signal import external_signal_figure
@@ -262,4 +263,5 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
         "The same in numbers, with 95% intervals over networks.": remedies_table,
     },
     **DEEP_FIGURES,
+    **CONTROL_FIGURES,
 }
