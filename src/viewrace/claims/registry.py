@@ -8,6 +8,7 @@ from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
 from viewrace.claims.deep_linear import DeepLinearModes
 from viewrace.claims.distillation import Distillation
+from viewrace.claims.dynamics import Dynamics
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
 from viewrace.claims.external_signal import ExternalSignal
@@ -34,6 +35,7 @@ CLAIMS: tuple[Claim, ...] = (
     DeepLinearModes(),
     ExternalSignal(),
     Remedies(),
+    Dynamics(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

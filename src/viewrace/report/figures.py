@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from viewrace.report.blocker import blocker_figure, blocker_table
 from viewrace.report.deep_linear import deep_linear_figure
+from viewrace.report.dynamics import depths_figure, failing_figure, trajectory_figure
 from viewrace.report.finite_size import finite_size_figure
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
 from viewrace.report.winner import exponent_figure, winner_figure
@@ -227,6 +228,13 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "blocker-001": {
         "What each ingredient is worth: coverage of single networks, bars are 95% intervals over networks.": blocker_figure,
         "The same in numbers, with 95% intervals (seed diversity: over classes).": blocker_table,
+    },
+    "dynamics": {
+        "One network without noise, its weights integrated closely (lines) and as correlations alone (circles); how far apart "
+        "the two are at each step, and at most in each network.": trajectory_figure,
+        "Coverage of single networks by each depth of the dynamics, one setting varied at a time, and how often mean-field "
+        "races tell a network's winner; bands are 95% intervals over networks.": depths_figure,
+        "Where mean-field races fail: strong distracting views, which couple the classes.": failing_figure,
     },
     "deep-linear": {
         "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "

@@ -19,8 +19,7 @@ from viewrace.config import settings as checked
 from viewrace.errors import ViewraceError
 from viewrace.measure import MARGINS, bootstrap, coverage, margin
 from viewrace.nets import PatchNet
-from viewrace.race.projected import Projection
-from viewrace.race.trajectory import run as run_projected
+from viewrace.race import Projection, run_projected
 from viewrace.streams import Stream, numpy_generator
 from viewrace.study.folder import Folder
 from viewrace.study.planes import PLANES, Plane, find_plane
