@@ -3,6 +3,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+WORKERS := --numprocesses=auto --maxprocesses=4
 
 .PHONY: help install reproduce test test-all check bench clean
 
@@ -26,10 +27,10 @@ reproduce: install
 	$(BIN)/viewrace reproduce
 
 test: install
-	$(BIN)/python -m pytest -m 'not slow' --cov --cov-report=term
+	$(BIN)/python -m pytest $(WORKERS) -m 'not slow' --cov --cov-report=term
 
 test-all: install
-	$(BIN)/python -m pytest --cov --cov-report=term
+	$(BIN)/python -m pytest $(WORKERS) --cov --cov-report=term
 
 check: install
 	$(BIN)/ruff check .

@@ -14,7 +14,7 @@ from viewrace.data import Distribution, Examples
 from viewrace.errors import ViewraceError
 from viewrace.streams import Stream, torch_generator
 
-torch.set_num_threads(2)
+torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 # Derandomised: a run on another machine, or on another day, tries the same cases.
 hypothesis_settings.register_profile("house", deadline=None, derandomize=True, max_examples=40)
 hypothesis_settings.load_profile("house")

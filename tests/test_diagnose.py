@@ -1,17 +1,20 @@
 """Diagnosis: each cause is found where it was put, and none where there is none."""
 
+import io
 import json
 import sys
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 import viewrace
 from viewrace.claims.lab import Bench, Role
 from viewrace.cli import main
 from viewrace.measure import Estimate
-from viewrace.presets import preset
+from viewrace.presets import named, preset
+from viewrace.screen import diagnosis_tables
 from viewrace.study.diagnosis.after import regime
 from viewrace.study.diagnosis.before import before_training, same_inits
 from viewrace.study.diagnosis.growth import measure_growth, neurons_of
@@ -189,6 +192,16 @@ def test_the_command_writes_json_and_figures_and_show_reads_it_back(tmp_path, mo
     found = {item.name for item in (tmp_path / "out").iterdir()}
     assert {"diagnosis.json", "diagnosis.nc", "diagnosis.png", "diagnosis.pdf", "settings.yaml", "manifest.json"} == found
     assert json.loads((tmp_path / "found.json").read_text()) == json.loads((tmp_path / "out" / "diagnosis.json").read_text())
+
+
+def test_what_mends_it_is_whole_on_a_narrow_terminal():
+    found = viewrace.diagnose(named("blocker-001"), count=2, train=False).to_json()
+    paper = Console(width=80, file=io.StringIO())
+    paper.print(*diagnosis_tables(found))
+    said = paper.file.getvalue()
+    commands = [command for rung in found["rungs"] for command in rung["set"]]
+    assert commands
+    assert all(command in said for command in commands)
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,8 @@ import torch
 import xarray as xr
 
 from viewrace.errors import ViewraceError
+from viewrace.files import checksum, write_text, write_whole
 from viewrace.study import Folder
-from viewrace.study.files import checksum, write_text, write_whole
 
 IDENTITY = {"settings": "abc", "scale": "smoke", "roots": [1]}
 
@@ -107,7 +107,7 @@ def test_a_process_killed_while_writing_leaves_the_old_file_whole(tmp_path):
         f"""
         import os, signal
         from pathlib import Path
-        from viewrace.study.files import write_whole
+        from viewrace.files import write_whole
         def write(partial):
             partial.write_bytes(b"half")
             os.kill(os.getpid(), signal.SIGKILL)

@@ -12,6 +12,7 @@ from viewrace.config import Train, settings
 from viewrace.data import Distribution
 from viewrace.nets import MLP, DeepLinear, Family, Params, PatchNet, make_family
 from viewrace.nets.activation import power, smoothed_relu, smoothed_relu_parts
+from viewrace.nets.bottleneck import BottleneckMLP
 from viewrace.streams import Stream, torch_generator
 from viewrace.train import HardLoss, evaluate_logits, train
 from viewrace.train.objective import BLOCK_NUMBERS
@@ -32,10 +33,16 @@ def linear(*hidden: int) -> tuple[dict, str]:
     return {"net.family": "linear", "net.hidden": hidden, "net.init": 1.0}, f"linear-{len(hidden)}"
 
 
+def bottleneck(hidden: tuple[int, ...], **kind: int) -> tuple[dict, str]:
+    chosen = mlp(hidden, 3)[0] | {f"net.{name}": value for name, value in kind.items()}
+    return chosen, "-".join(["bottleneck", str(len(hidden)), *kind])
+
+
 CASES = [
     *(patch_net(q) for q in (1, 2, 3, 4)),
     *(mlp(hidden, q) for hidden in ((6,), (6, 7)) for q in (1, 3)),
     *(linear(*hidden) for hidden in ((), (6,), (6, 7))),
+    *(bottleneck(hidden, **kind) for hidden in ((6,), (6, 7)) for kind in ({"rank": 2}, {"top_k": 2}, {"rank": 2, "top_k": 2})),
 ]
 every_family = pytest.mark.parametrize("changes", [pytest.param(case, id=name) for case, name in CASES])
 DATA = {
@@ -48,6 +55,12 @@ DATA = {
 }
 
 
+@pytest.fixture(autouse=True, params=["fused", "eager"])
+def kernel(request, monkeypatch):
+    """Every path through a patch network is held to the same."""
+    monkeypatch.setenv("VIEWRACE_KERNEL", request.param)
+
+
 def build(changes: dict) -> Family:
     config = settings(DATA | changes)
     return make_family(config.net, config.data)
@@ -58,9 +71,9 @@ def generators(*seeds: int) -> list[torch.Generator]:
 
 
 def start(family: Family, *seeds: int) -> Params:
-    """Initial weights in float64, with biases that are not zero."""
+    """Initial weights in float64, with biases that are not zero and no two alike."""
     params = {name: tensor.double() for name, tensor in family.init(generators(*seeds)).items()}
-    return {name: tensor + 0.1 * (tensor == 0) for name, tensor in params.items()}
+    return {name: tensor + torch.linspace(0.1, 0.2, tensor.shape[-1]) * (tensor == 0) for name, tensor in params.items()}
 
 
 def inputs(count: int = EXAMPLES, patches: int = PATCHES) -> Tensor:
@@ -72,6 +85,15 @@ def plain_activation(z: Tensor, q: int, rho: float) -> Tensor:
         return torch.where(z > 0, z, 0.0)
     beyond = torch.where(z > rho, z - (1 - 1 / q) * rho, z**q / (q * rho ** (q - 1)))
     return torch.where(z > 0, beyond, 0.0)
+
+
+def largest(responses: Tensor, top_k: int | None) -> Tensor:
+    """Row by row, all but the `top_k` largest set to 0."""
+    if top_k is None:
+        return responses
+    kept = [sorted(range(len(row)), key=row.tolist().__getitem__, reverse=True)[:top_k] for row in responses.detach()]
+    mask = torch.tensor([[float(neuron in row) for neuron in range(responses.shape[1])] for row in kept])
+    return responses * mask.to(responses.dtype)
 
 
 def plain_logits(family: Family, params: Params, given: Tensor) -> Tensor:
@@ -91,11 +113,14 @@ def plain_logits(family: Family, params: Params, given: Tensor) -> Tensor:
                 logits = logits @ params[f"weight_{layer}"][seed].T
         else:
             assert isinstance(family, MLP)
-            layers = len(params) // 2
+            layers = sum(name.startswith("bias") for name in params)
             logits = given.reshape(len(given), -1)
+            if "squeeze_0" in params:
+                logits = logits @ params["squeeze_0"][seed].T
             for layer in range(layers):
                 logits = logits @ params[f"weight_{layer}"][seed].T + params[f"bias_{layer}"][seed]
-                logits = plain_activation(logits, family.q, family.rho) if layer < layers - 1 else logits
+                if layer < layers - 1:
+                    logits = largest(plain_activation(logits, family.q, family.rho), getattr(family, "top_k", None))
         rows.append(logits)
     return torch.stack(rows)
 
@@ -237,6 +262,38 @@ def test_mlp_weights_have_the_spread_of_he_times_init():
         assert abs(weight.mean()) < 5 / weight.numel() ** 0.5
         assert abs(weight.square().mean() - 1) < 5 * (2 / weight.numel()) ** 0.5
         assert (params[f"bias_{layer}"] == 0).all()
+
+
+def test_a_first_layer_of_low_rank_has_the_rank_and_the_spread_of_the_full_one():
+    for boosted, boost in ((0, 1.0), (4, 10.0)):
+        shape = {"classes": 4, "dim": 40, "patches": 1, "hidden": (60,), "q": 1, "rho": 1.0, "init": 0.5}
+        family = BottleneckMLP(**shape, boosted=boosted, boost=boost, rank=8)
+        params = family.init(generators(*range(40)))
+        product = params["weight_0"].double() @ params["squeeze_0"].double()
+        assert (torch.linalg.matrix_rank(product) == 8).all()
+        scaled = product[:, :, boosted:] / (0.5 * math.sqrt(2 / 40))
+        assert abs(scaled.square().mean() - 1) < 5 * (2 / params["squeeze_0"][:, :, boosted:].numel()) ** 0.5
+        ratio = product[:, :, :boosted].norm() / product[:, :, boosted : 2 * boosted].norm() if boosted else boost
+        assert float(ratio) == pytest.approx(boost, rel=0.2)
+
+
+@pytest.mark.parametrize("kind", [{}, {"net.rank": 3}, {"net.top_k": 3}], ids=["plain", "rank", "top_k"])
+def test_a_boost_scales_the_input_weights_of_view_0s_slot_and_nothing_else(kind):
+    base = DATA | mlp((6, 7), 1)[0] | kind
+    base |= {"data.views": 2, "data.dim": 8, "data.slots": True, "data.layout": "flat", "data.distractors": 0.0}
+    plain, lopsided = (settings(base | {"net.boost": boost}) for boost in (1.0, 10.0))
+    before, after = (make_family(one.net, one.data).init(generators(0, 1)) for one in (plain, lopsided))
+    first = "squeeze_0" if "net.rank" in kind else "weight_0"
+    torch.testing.assert_close(after[first][:, :, :4], 10 * before[first][:, :, :4])
+    assert torch.equal(after[first][:, :, 4:], before[first][:, :, 4:])
+    assert all(torch.equal(after[name], before[name]) for name in before if name != first)
+
+
+def test_ties_let_no_more_than_k_responses_through():
+    family = BottleneckMLP(2, 3, 1, (5,), 1, 1.0, 1.0, top_k=2)
+    params = {name: torch.ones_like(tensor[0]) for name, tensor in family.init(generators(0)).items()}
+    params["bias_0"] *= 0
+    torch.testing.assert_close(family.apply(params, torch.ones(1, 1, 3)), torch.full((1, 2), 2 * 3.0 + 1))
 
 
 def test_deep_linear_weights_have_the_spread_that_keeps_the_size_of_a_vector_times_init():

@@ -13,7 +13,7 @@ from viewrace import race
 from viewrace.config import settings
 from viewrace.data import Distribution
 from viewrace.nets import make_family
-from viewrace.race import Calibration, calibration_error, fit_calibration, fit_weights, log_advantage, predict, start_of
+from viewrace.race import Calibration, calibration_error, choose, fit_calibration, fit_weights, log_advantage, predict, start_of
 from viewrace.race.advantage import Start, view_strength
 from viewrace.study import predict_winners, prediction_summary, train_networks
 
@@ -178,6 +178,13 @@ def test_a_view_that_cannot_start_does_not_bend_the_fit():
     features = np.stack([np.log(a), np.log(s)], axis=-1)
     lead, strength = fit_weights(features, (features @ [1, 0.5]).argmax(axis=-1))
     assert strength / lead == pytest.approx(0.5, rel=0.05)
+
+
+def test_a_view_that_cannot_start_is_chosen_only_where_no_other_can():
+    features = np.log([[[[1e-30, 1.0], [0.5, 1.0], [0.4, 1.0]]], [[[1e-30, 1.0], [1e-30, 1.0], [1e-30, 2.0]]]])
+    for lead in (1.0, -1.0):
+        assert choose(features, np.array([lead, 0.5]))[0, 0] == (1 if lead > 0 else 2)
+    assert choose(features, np.array([1.0, 0.5]))[1, 0] == 2
 
 
 def test_calibration_error_is_the_gap_between_what_was_said_and_what_was():

@@ -40,6 +40,7 @@ def test_near_names_have_nothing_in_common(draw):
 
 def test_streams_are_never_renumbered():
     expected = {"FEATURES": 0, "TRAIN": 1, "TEST": 2, "TEST_SINGLE": 3, "ORDER": 5, "INIT": 6, "BOOTSTRAP": 7}
+    expected |= {"AUGMENT": 8, "MODULE": 9, "COMPOSITE": 10}
     assert {stream.name: int(stream) for stream in Stream} == expected
 
 

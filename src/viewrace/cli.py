@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from viewrace.commands.audit import audit
 from viewrace.errors import ViewraceError
 
 __all__ = ["app", "main"]
@@ -20,6 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     help="Find out which views a network learns, why ensembles help, and whether distillation keeps the gain.",
 )
+app.command()(audit)
 console = Console()
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a setting, e.g. net.q=3")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="results folder")]
@@ -223,11 +225,23 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results fol
         raise ViewraceError(f"{folder} holds no whole result: run the same command again to go on")
 
 
+@app.command()
+def bench(
+    turns: Annotated[int, typer.Option("--turns", metavar="N", help="how often each way takes its turn")] = 5,
+    short: Annotated[bool, typer.Option("--short", help="few small sizes, for a try")] = False,
+    out: Out = None,
+) -> None:
+    """Time the engine beside its peers and the machine's own matrix products."""
+    from viewrace.screen_bench import run_bench
+
+    run_bench(console, turns, short, out or Path("results") / "bench")
+
+
 def _write_report(out: Path) -> None:
     from viewrace.claims import CLAIMS
+    from viewrace.files import write_whole
     from viewrace.report import write_report
     from viewrace.study import Folder
-    from viewrace.study.files import write_whole
 
     folder = Folder(out)
     data = {claim.id: folder.read(claim.id) for claim in CLAIMS if folder.state(claim.id) == "whole"}

@@ -182,7 +182,11 @@ class Train(_Model):
     rate: Positive = Field(0.1, description="gd, sgd: learning rate")
     momentum: float = Field(0.0, ge=0, lt=1, description="gd, sgd: momentum")
     batch: int = Field(100, ge=1, description="sgd: examples in a mini-batch")
-    precision: Literal["float32", "float64"] = Field("float32", description="number format of the training")
+    precision: Literal["float32", "float64", "mixed"] = Field(
+        "float32", description="number format; mixed: products in bf16 where the machine has them, all else in float32"
+    )
+    device: Literal["cpu", "cuda"] = Field("cpu", description="where networks are trained")
+    threads: int | None = Field(None, ge=1, description="threads of the training; none: as many as torch takes")
     entropy: float = Field(0.0, description="weight of the predictions' mean entropy in the hard-label loss; below 0 rewards it")
     competition: float = Field(
         0.0, ge=0, description="weight of the penalty on pairs of a class's views, the product of their logits shown alone"
@@ -245,8 +249,9 @@ class Settings(_Model):
         return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False)
 
     def fingerprint(self) -> str:
-        """SHA-256 of the settings, the same for the same settings on every machine."""
-        return hashlib.sha256(json.dumps(self.model_dump(mode="json"), sort_keys=True).encode()).hexdigest()
+        """SHA-256 of the settings, the same for the same settings on every machine, whatever it computes with."""
+        tree = self.model_dump(mode="json", exclude={"train": {"device", "threads"}})
+        return hashlib.sha256(json.dumps(tree, sort_keys=True).encode()).hexdigest()
 
     def replace(self, **changes: Any) -> Settings:
         """A copy with settings changed, checked anew: `replace(**{"net.q": 3, "data.views": 2})`."""

@@ -21,8 +21,9 @@ from xarray import Dataset
 
 from viewrace.claims import Claim, Verdict
 from viewrace.measure import Estimate
+from viewrace.report.words import interval, number
 
-__all__ = ["Screen", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
+__all__ = ["Screen", "audit_table", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
 
 MOST_ROWS, MOST_COLUMNS = 20, 10
 COLOUR = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -114,9 +115,9 @@ def _reasons(verdict: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    measured = f"{item['estimate']:.3f} [{item['low']:.3f}, {item['high']:.3f}]".replace("[", r"\[")
+    measured = interval(item["estimate"], item["low"], item["high"]).replace("[", r"\[")
     judged = f"[{COLOUR[item['verdict']]}]{item['verdict']}[/]"
-    return f"{item['predicted']:.3f}", measured, str(item["n"]), judged
+    return number(item["predicted"]), measured, str(item["n"]), judged
 
 
 def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:
@@ -127,9 +128,9 @@ def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:
     table.add_column("n", justify="right")
     for name, value in lines.items():
         if isinstance(value, Estimate):
-            table.add_row(name, rf"{value.value:.3f} \[{value.low:.3f}, {value.high:.3f}]", str(value.n))
+            table.add_row(name, interval(value.value, value.low, value.high).replace("[", r"\["), str(value.n))
         else:
-            table.add_row(name, value if isinstance(value, str) else f"{value:.3f}", "")
+            table.add_row(name, value if isinstance(value, str) else number(value), "")
     return table
 
 
@@ -137,7 +138,7 @@ def diagnosis_tables(found: Mapping[str, Any]) -> list[Table]:
     """What `viewrace diagnose` measured, and what each missing ingredient is worth; from its JSON."""
     measured = Table(box=None, pad_edge=False, header_style="dim")
     measured.add_column("measure")
-    measured.add_column("value [95%]", no_wrap=True)
+    measured.add_column(r"value \[95%]", no_wrap=True)
     measured.add_column("n", justify="right", no_wrap=True)
     measured.add_column("what it says", style="dim")
     for title, part in (("before training", "before"), ("after training", "after")):
@@ -145,26 +146,58 @@ def diagnosis_tables(found: Mapping[str, Any]) -> list[Table]:
             measured.add_row(f"[bold]{title}[/bold]")
         for line in found[part]:
             measured.add_row(f"  {line['name']}", *_measured(line["value"]), line["says"].replace("[", r"\["))
-    return [measured, _rungs(found)] if found["rungs"] else [measured]
+    if not found["rungs"]:
+        return [measured]
+    tried = [rung for rung in found["rungs"] if rung["effect"] is not None]
+    return [measured, *([_worths(tried)] if tried else []), _mending(found["rungs"])]
 
 
 def _measured(value: Any) -> tuple[str, str]:
     if isinstance(value, Mapping):
-        return rf"{value['value']:.3f} \[{value['low']:.3f}, {value['high']:.3f}]", str(value["n"])
-    return "-" if value is None else value if isinstance(value, str) else f"{value:.3f}", ""
+        return interval(value["value"], value["low"], value["high"]).replace("[", r"\["), str(value["n"])
+    return "-" if value is None else value if isinstance(value, str) else number(value), ""
 
 
-def _rungs(found: Mapping[str, Any]) -> Table:
+def _worths(rungs: Iterable[Mapping[str, Any]]) -> Table:
     """Coverage with an ingredient alone left as it is, and with it alone mended; the largest cause first."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("missing ingredient")
-    for name in ("cause?", "worth [95%]", "only this left", "only this mended"):
-        table.add_column(name, no_wrap=True)
-    table.add_column("to mend it")
-    for rung in found["rungs"]:
+    for name in ("missing ingredient", "cause?", "worth [95%]", "only this left", "only this mended"):
+        table.add_column(name.replace("[", r"\["), no_wrap=name != "missing ingredient")
+    for rung in rungs:
         judged = {True: "[red]yes[/]", False: "no", None: "not told"}[rung["cause"]]
-        cells = [_measured(rung[part])[0] for part in ("effect", "alone", "mended")]
-        table.add_row(f"{rung['name']}\n[dim]{rung['here']}[/dim]", judged, *cells, "\n".join(rung["set"]))
+        table.add_row(rung["name"], judged, *(_short(rung[part]) for part in ("effect", "alone", "mended")))
+    return table
+
+
+def _short(value: Mapping[str, Any] | None) -> str:
+    return "-" if value is None else rf"{value['value']:.2f} \[{value['low']:.2f}, {value['high']:.2f}]"
+
+
+def _mending(rungs: Iterable[Mapping[str, Any]]) -> Table:
+    """How each missing ingredient stands, and the settings that mend it, whole however narrow the terminal is."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("missing ingredient")
+    table.add_column("how it stands")
+    table.add_column("to mend it", no_wrap=True, overflow="fold", min_width=max(map(_widest, rungs), default=0))
+    for rung in rungs:
+        table.add_row(rung["name"], rung["here"].replace("[", r"\["), "\n".join(rung["set"]))
+    return table
+
+
+def _widest(rung: Mapping[str, Any]) -> int:
+    return max(map(len, rung["set"]), default=0)
+
+
+def audit_table(found: Mapping[str, Any]) -> Table:
+    """One member, the ensemble, the gain, and the best student where there was one; from the audit's JSON."""
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    table.add_column("measure")
+    quality = found["pilot"]["quality"] if found["pilot"] else None
+    for name in ("one member", f"ensemble of {found['members']}", r"gain \[95%]", *(["student"] if quality else [])):
+        table.add_column(name, justify="right", no_wrap=True)
+    for name, gain in found["gain"]["gains"].items():
+        levels = [f"{found['gain'][part][name]['value']:.3f}" for part in ("single", "ensemble")]
+        table.add_row(name, *levels, _measured(gain)[0], *([f"{quality[name]['value']:.3f}"] if quality else []))
     return table
 
 

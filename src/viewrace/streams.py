@@ -24,6 +24,9 @@ class Stream(IntEnum):
     ORDER = 5
     INIT = 6
     BOOTSTRAP = 7
+    AUGMENT = 8
+    MODULE = 9
+    COMPOSITE = 10
 
 
 def _sequence(root: int, stream: Stream, indices: tuple[int, ...]) -> np.random.SeedSequence:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -12,30 +12,31 @@ from torch import Tensor
 
 from viewrace.claims.lab import Bench, Networks, Role
 from viewrace.config import Settings
-from viewrace.measure import margin, winner
+from viewrace.measure import winner
 from viewrace.presets import preset
-from viewrace.race import (
-    MeanField,
-    ProjectedFilm,
-    ProjectedRun,
-    Projection,
-    lotka_volterra,
-    power_race,
-    run_mean_field,
-    run_projected,
-    start_of,
-)
-from viewrace.train import Trace, train
+from viewrace.race import MeanField, Projection, compete, lotka_volterra, run_mean_field, start_of
+from viewrace.race.trajectory import Film, run
+from viewrace.train import Trace, evaluate_logits, train
 from viewrace.train.objective import Objective
 
-__all__ = ["agreement", "clean", "exact", "mean_field", "noisy_starts", "own_views", "projected", "resized", "shares"]
+__all__ = [
+    "Projected",
+    "agreement",
+    "clean",
+    "closely",
+    "exact",
+    "mean_field",
+    "noisy_starts",
+    "own_views",
+    "projected",
+    "resized",
+    "shares",
+]
 
 CLEAN: dict[str, Any] = {"data.noise": 0.0, "data.feature_noise": 0.0}
-CLOSE = 1e-9
+CLOSE = 1e-8
 """Relative error of a step of the full network where it stands for the exact flow; the absolute one is the same."""
 MARGIN = 0.1
-LONG = 40.0
-"""Time in which the linear form has used up its resource, with rates about 1."""
 
 
 def clean(settings: Settings, **changes: Any) -> Settings:
@@ -64,33 +65,33 @@ def resized(settings: Settings, views: int | None = None, classes: int | None = 
 def exact(bench: Bench, seed: int) -> dict[str, Any]:
     """One network integrated closely in its weights, and projected, at the times of the projected run's steps.
 
-    deviation: the largest difference of a correlation of a neuron with a view of its own class, over neurons, views, classes
-    and times, over the largest such correlation. trained: the same for the network as it is trained, with the largest
-    correlation of each (class, view), at the times of its own steps.
+    deviation: the largest difference of a correlation of a neuron with a feature, over neurons, classes, features and times,
+    over the largest correlation. trained: the same for the network as it is trained, with the largest correlation of each
+    (class, view), at the times of its own steps. time, projected, full: those of the run, (step, class, view).
     """
-    projection, film = Projection(bench.settings, bench.distribution), ProjectedFilm()
-    ran = run_projected(projection, projection.start(1, seed), bench.settings.train, film=film)
+    projection, film = Projection(bench.settings, bench.distribution), Film()
+    weight = bench.family().init(bench.generators(Role.MEMBER, seed, seed + 1))["weight"]
+    run(projection, projection.correlations(weight), bench.settings.train, film=film)
     trace = _trained(bench, seed)
-    last = film.time[-1]
-    times = np.unique(np.concatenate([film.time, [t for t in trace.time if t < last]]))
-    x = _closely(bench, seed, times, projection)
-    own = torch.arange(projection.count), torch.arange(projection.count) // projection.views
-    close = x[np.searchsorted(times, film.time)][:, :, own[0], own[1]]
-    fast = torch.stack(film.correlation)[:, :, own[0], own[1]]
+    kept = [i for i, time in enumerate(trace.time) if time < film.time[-1]]
+    slow_times = np.asarray(trace.time)[kept]
+    times = np.unique(np.concatenate([film.time, slow_times]))
+    close = closely(bench, weight, times, projection)
+    at_steps, fast = close[np.searchsorted(times, film.time)], torch.stack(film.correlation)
     size = float(close.amax())
-    kept = [i for i, t in enumerate(trace.time) if t < last]
-    tops = x[np.searchsorted(times, np.asarray(trace.time)[kept])][:, :, own[0], own[1]].amax(dim=1)
-    slow = trace.stacked()[kept].flatten(1).double() / projection.rho
-    ends = [projection.probes(state) for state in (x[-1][..., None], ran.correlation)]
+    slow = trace.stacked()[kept].double() / projection.rho
     return {
-        "deviation": float((fast - close).abs().amax()) / size,
-        "trained": float((slow - tops).abs().amax()) / size,
-        "same_winners": float((winner(ends[0]) == winner(ends[1])).mean()),
-        "coverage_gap": float(np.abs(margin(ends[0]) - margin(ends[1])).max()),
+        "deviation": float((fast - at_steps).abs().amax()) / size,
+        "trained": float((slow - _tops(projection, close)[np.searchsorted(times, slow_times)]).abs().amax()) / size,
         "time": np.asarray(film.time),
-        "projected": fast.amax(dim=1).unflatten(1, (-1, projection.views)).numpy(),
-        "full": close.amax(dim=1).unflatten(1, (-1, projection.views)).numpy(),
+        "projected": _tops(projection, fast).numpy(),
+        "full": _tops(projection, at_steps).numpy(),
     }
+
+
+def _tops(projection: Projection, x: Tensor) -> Tensor:
+    """(step, class, view) largest correlation with each view, from x (step, neuron, feature, class)."""
+    return own_views(projection, x.permute(1, 2, 3, 0)).amax(dim=3)
 
 
 def _trained(bench: Bench, seed: int) -> Trace:
@@ -101,11 +102,11 @@ def _trained(bench: Bench, seed: int) -> Trace:
     return trace
 
 
-def _closely(bench: Bench, seed: int, times: NDArray[np.float64], projection: Projection) -> Tensor:
-    """(time, neuron, feature, class) x of the full network, all weights in float64, by Dormand-Prince 8(5,3)."""
-    family = bench.family()
-    weight = family.init(bench.generators(Role.MEMBER, seed, seed + 1))["weight"].double()
-    objective, one = Objective(family, bench.examples.inputs.double(), bench.hard_loss()), torch.tensor([0])
+def closely(bench: Bench, weight: Tensor, times: NDArray[np.float64], projection: Projection) -> Tensor:
+    """(time, neuron, feature, class) x of the full network from `weight` (1, class, neuron, dim): all its weights in float64, by
+    Dormand-Prince 8(5,3)."""
+    weight = weight.double()
+    objective, one = Objective(bench.family(), bench.examples.inputs.double(), bench.hard_loss()), torch.tensor([0])
 
     def flow(_: float, flat: NDArray[np.float64]) -> NDArray[np.float64]:
         params = {"weight": torch.from_numpy(flat).view_as(weight)}
@@ -116,11 +117,26 @@ def _closely(bench: Bench, seed: int, times: NDArray[np.float64], projection: Pr
     return projection.correlations(torch.from_numpy(found.y.T.copy()).view(-1, *weight.shape[1:])).permute(3, 0, 1, 2)
 
 
-def projected(bench: Bench, count: int) -> tuple[Projection, Tensor, ProjectedRun]:
-    """The first `count` networks of a setting without noise, projected: with their starts (neuron, feature, class, seed)."""
-    projection = Projection(bench.settings, bench.distribution)
-    start = projection.start(count)
-    return projection, start, run_projected(projection, start, bench.settings.train)
+class Projected(NamedTuple):
+    """Projected networks. start: (seed, class, view, neuron) x of each class with its own views, and so `end`; probes: logits of
+    the views shown alone, as the measures take them; done: (seed,) whether the stopping rule was met."""
+
+    start: Tensor
+    end: Tensor
+    probes: Tensor
+    done: Tensor
+
+
+def projected(bench: Bench, count: int) -> Projected:
+    """The first `count` networks of a setting without noise, projected."""
+    projection, family = Projection(bench.settings, bench.distribution), bench.family()
+    weight = family.init(bench.generators(Role.MEMBER, 0, count))["weight"]
+    start = projection.correlations(weight)
+    ran = run(projection, start, bench.settings.train)
+    shown = bench.distribution.probes()
+    logits = evaluate_logits(family, {"weight": projection.lift(ran.correlation, weight)}, shown.flatten(0, 2))
+    own_start, own_end = own_views(projection, start), own_views(projection, ran.correlation)
+    return Projected(own_start, own_end, logits.unflatten(1, shown.shape[:3]), ran.done)
 
 
 def own_views(projection: Projection, x: Tensor) -> Tensor:
@@ -159,15 +175,9 @@ def shares(bench: Bench, count: int) -> dict[str, NDArray[np.float64]]:
     A view's correlation is the largest of its neurons'. `start`: before training; `network`: after it; `linear` and `power`: what
     the two forms make of the start, with capacity 1 and each view's E[z^q] as its rate.
     """
-    projection, begin, ran = projected(bench, count)
-    first, last = (own_views(projection, x).amax(dim=3).clamp(min=1e-9) for x in (begin, ran.correlation))
+    found = projected(bench, count)
+    first, last = (x.amax(dim=3).clamp(min=1e-9) for x in (found.start, found.end))
     rate = MeanField.of(bench.settings).strengths(bench.examples).double().expand_as(first)
-    q = bench.settings.net.q
-    long = 10 * float(first.amax(dim=2).min()) ** -(q - 2) if q > 2 else LONG
-    found = {
-        "start": first,
-        "network": last,
-        "linear": lotka_volterra(first, rate, LONG),
-        "power": power_race(first, rate, long, q),
-    }
-    return {name: (s.amax(dim=2) / s.sum(dim=2)).numpy() for name, s in found.items()}
+    forms = {"linear": lotka_volterra(first, rate), "power": compete(first, rate, bench.settings.net.q)}
+    both = {"start": first, "network": last} | forms
+    return {name: (s.amax(dim=2) / s.sum(dim=2)).numpy() for name, s in both.items()}

@@ -15,7 +15,6 @@ from viewrace.claims.dynamics_depths import (
     exact,
     mean_field,
     noisy_starts,
-    own_views,
     projected,
     resized,
     shares,
@@ -28,7 +27,7 @@ from viewrace.measure import margin, winner
 __all__ = ["AXES", "FEATURE_NOISE", "LEADERS", "POWERS", "STARTS", "close_up", "compared", "cost", "leaders", "where_it_fails"]
 
 EXACT = {Scale.SMOKE: 1, Scale.QUICK: 2, Scale.FULL: 5}
-EXACT_CLASSES = {Scale.SMOKE: 2, Scale.QUICK: 5, Scale.FULL: 10}
+EXACT_CLASSES = {Scale.SMOKE: 3, Scale.QUICK: 10, Scale.FULL: 10}
 HEAD = {Scale.SMOKE: 4, Scale.QUICK: 24, Scale.FULL: 100}
 POINT = {Scale.SMOKE: 2, Scale.QUICK: 5, Scale.FULL: 40}
 CELL = {Scale.SMOKE: 2, Scale.QUICK: 4, Scale.FULL: 20}
@@ -36,9 +35,9 @@ CELL = {Scale.SMOKE: 2, Scale.QUICK: 4, Scale.FULL: 20}
 AXES: dict[str, tuple[float, ...]] = {"net.init": (0.02, 0.03, 0.1, 0.2, 0.3), "net.q": (3, 4, 5), "data.views": (2, 3, 4)}
 """Along which coverage is compared, each alone around the settings."""
 FEATURE_NOISE = (0.0, 0.05, 0.1, 0.2)
-"""Along which winners are compared."""
+"""Along which winners and coverage are compared, not judged."""
 INITS = (0.02, 0.05, 0.1)
-AMPLITUDES = (0.3, 0.45, 0.6, 0.75)
+AMPLITUDES = (0.3, 0.45, 0.6, 0.75, 0.9)
 """The map of where mean-field races fail: distracting views of amplitude uniform in [a / 2, a], without noise."""
 POWERS = (2, 4)
 STARTS = ("growth", "raw")
@@ -54,7 +53,7 @@ def close_up(lab: Lab, scale: Scale) -> xr.Dataset:
     """(root, close): projected networks beside full ones that are integrated closely; and the first of them along its run."""
     settings = resized(clean(lab.settings), classes=EXACT_CLASSES[scale])
     found = [[exact(lab.bench(root, settings), seed) for seed in range(EXACT[scale])] for root in lab.roots]
-    names = ("deviation", "trained", "same_winners", "coverage_gap")
+    names = ("deviation", "trained")
     data = {name: (("root", "close"), np.array([[one[name] for one in row] for row in found])) for name in names}
     film: dict[str, Any] = {"film_time": ("step", found[0][0]["time"])}
     film |= {f"film_{kind}": (("step", "class_of_film", "view"), found[0][0][kind]) for kind in ("full", "projected")}
@@ -97,8 +96,7 @@ def _networks(lab: Lab, settings: Settings, root: int, count: int) -> list[dict[
         won, covered = mean_field(bench, start)
         columns |= {f"{name}_winners": agreement(networks, won), f"{name}_coverage": covered}
     try:
-        projection, _, ran = projected(lab.bench(root, clean(settings)), count)
-        columns["projected"] = margin(projection.probes(ran.correlation))
+        columns["projected"] = margin(projected(lab.bench(root, clean(settings)), count).probes)
     except ViewraceError:  # the init is beyond what projected networks start from
         columns["projected"] = np.full(count, np.nan)
     return [{name: column[seed] for name, column in columns.items()} for seed in range(count)]
@@ -113,11 +111,10 @@ def where_it_fails(lab: Lab, scale: Scale) -> xr.Dataset:
             settings = clean(lab.settings, **{"data.distractor_amplitude": (amplitude / 2, amplitude), "net.init": init})
             for k, root in enumerate(lab.roots):
                 bench, cells = lab.bench(root, settings), slice(k * CELL[scale], (k + 1) * CELL[scale])
-                projection, start, ran = projected(bench, CELL[scale])
-                probes = projection.probes(ran.correlation)
-                won, covered = mean_field(bench, own_views(projection, start))
-                gap[i, j, cells] = covered - margin(probes)
-                same[i, j, cells], done[i, j, cells] = (winner(probes) == won).mean(axis=1), ran.done.numpy()
+                found = projected(bench, CELL[scale])
+                won, covered = mean_field(bench, found.start)
+                gap[i, j, cells] = covered - margin(found.probes)
+                same[i, j, cells], done[i, j, cells] = (winner(found.probes) == won).mean(axis=1), found.done.numpy()
     names = {"map_gap": gap, "map_winners": same, "map_done": done}
     dims = ("amplitude", "init", "cell")
     return xr.Dataset(

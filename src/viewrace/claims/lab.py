@@ -16,7 +16,7 @@ from viewrace.data import Distribution, Examples
 from viewrace.measure import Views, views_of
 from viewrace.nets import Family, Params, make_family
 from viewrace.streams import Stream, torch_generator
-from viewrace.train import Film, HardLoss, Loss, Penalty, ProbePenalty, Trace, Trained, train
+from viewrace.train import Film, HardLoss, Loss, Penalty, ProbePenalty, Trace, Trained, require_training, train
 
 __all__ = ["Bench", "Lab", "Networks", "Role", "Shelf"]
 
@@ -124,6 +124,8 @@ class Lab:
         have = self._members.get(key)
         start = len(have) if have is not None else 0
         if start < count:
+            test = bench.settings.data.test_examples
+            require_training(bench.family(), count - start, bench.examples.labels, bench.settings.train, shown=test)
             generators = bench.generators(Role.MEMBER, start, count)
             more = self.train(bench, f"member-{start}-{count}", bench.family(), generators, bench.hard_loss(), cost=cost)
             have = self._members[key] = more if have is None else _join(have, more)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 
+from viewrace.claims.audit_cases import AuditCases
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
 from viewrace.claims.deep_linear import DeepLinearModes
@@ -13,6 +14,7 @@ from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
 from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.finite_size import FiniteSize
+from viewrace.claims.gated import GatedRace
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.remedies import Remedies
 from viewrace.claims.self_distillation import SelfDistillation
@@ -33,9 +35,11 @@ CLAIMS: tuple[Claim, ...] = (
     Exponent(),
     Blocker(),
     DeepLinearModes(),
+    GatedRace(),
     ExternalSignal(),
     Remedies(),
     Dynamics(),
+    AuditCases(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

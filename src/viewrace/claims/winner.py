@@ -14,7 +14,7 @@ from viewrace.claims.lab import Bench, Lab, Role
 from viewrace.claims.verdict import Check, Verdict, at_least, at_most
 from viewrace.config import Settings
 from viewrace.measure import Estimate, bootstrap, percentiles, winner
-from viewrace.race import RULES, Start, calibration_error, fit_calibration, fit_weights, log_advantage, predict, start_of
+from viewrace.race import RULES, Start, calibration_error, choose, fit_calibration, fit_weights, log_advantage, predict, start_of
 
 __all__ = ["CEILING", "UNEQUAL", "Winner"]
 
@@ -96,7 +96,7 @@ def _one_setting(lab: Lab, settings: Settings, scale: Scale) -> xr.Dataset:
         networks = lab.members(bench, NETWORKS[scale], cost=cost)
         advantage = _advantages(_start(bench, Role.MEMBER, len(networks)))
         prediction = predict(advantage[..., 0], calibration)
-        chosen = np.concatenate([advantage.argmax(axis=2), (advantage @ weights).argmax(axis=2)[..., None]], axis=-1)
+        chosen = np.concatenate([advantage.argmax(axis=2), choose(advantage, weights)[..., None]], axis=-1)
         columns: dict[str, Any] = {
             "winner": (("seed", "label"), winner(networks.views.probes)),
             "predicted": (("seed", "label", "rule"), chosen),

@@ -3,5 +3,6 @@
 from viewrace.data.check import DataReport, check
 from viewrace.data.distribution import Distribution
 from viewrace.data.examples import Examples
+from viewrace.data.stored import mapped
 
-__all__ = ["DataReport", "Distribution", "Examples", "check"]
+__all__ = ["DataReport", "Distribution", "Examples", "check", "mapped"]

@@ -9,6 +9,7 @@ from viewrace.config import Data
 from viewrace.data.amplitudes import draw_amplitudes, uniform
 from viewrace.data.examples import Examples
 from viewrace.data.sources import Split, make_source
+from viewrace.memory import require
 from viewrace.streams import Stream, torch_generator
 
 __all__ = ["Distribution"]
@@ -64,6 +65,11 @@ class Distribution:
         return torch.nn.functional.pad(seated, (0, 0, 0, spare))
 
     def _draw(self, count: int, mu: float, split: Split, stream: Stream) -> Examples:
+        config = self.config
+        patches = 1 if config.layout == "flat" else config.patches
+        numbers = count * (patches * (3 * config.dim + config.classes * config.views) + 4 * config.classes * config.views)
+        setting = "data.examples" if stream == Stream.TRAIN else "data.test_examples"
+        require(4.0 * numbers, f"drawing {count} examples of {patches} x {config.dim} numbers", f"lower {setting} or data.dim")
         generator = torch_generator(self.root, stream)
         labels = torch.arange(count) % self.config.classes
         single = torch.rand(count, generator=generator) < mu

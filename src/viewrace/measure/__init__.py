@@ -1,5 +1,8 @@
-"""What was learned: coverage by three definitions, the race's outcome, and intervals."""
+"""What was learned: coverage by three definitions, the race's outcome, calibration, diversity, and intervals."""
 
+from viewrace.measure.calibration import BINS, brier, cross_fitted, ece, fit_temperature, halves, nll, reliability
+from viewrace.measure.cka import linear_cka, pairwise_cka
+from viewrace.measure.composite import composite_views
 from viewrace.measure.coverage import (
     MARGINS,
     Views,
@@ -9,6 +12,17 @@ from viewrace.measure.coverage import (
     margin,
     view_logits,
     views_of,
+)
+from viewrace.measure.diversity import (
+    ambiguity,
+    disagreement,
+    disputed,
+    known_by_some,
+    label_margins,
+    mutual_information,
+    noise_margins,
+    split_share,
+    usual_margin,
 )
 from viewrace.measure.interval import Estimate, bootstrap, bootstrap_difference, percentiles
 from viewrace.measure.race import (
@@ -23,22 +37,42 @@ from viewrace.measure.race import (
 )
 
 __all__ = [
+    "BINS",
     "MARGINS",
     "Estimate",
     "Views",
+    "ambiguity",
     "bootstrap",
     "bootstrap_difference",
+    "brier",
     "centred",
+    "composite_views",
     "coverage",
+    "cross_fitted",
+    "disagreement",
+    "disputed",
     "dominance",
+    "ece",
     "effective_rank",
+    "fit_temperature",
+    "halves",
     "in_context_accuracy",
+    "known_by_some",
+    "label_margins",
     "learned",
+    "linear_cka",
     "margin",
+    "mutual_information",
+    "nll",
+    "noise_margins",
+    "pairwise_cka",
     "percentiles",
+    "reliability",
     "seed_diversity",
+    "split_share",
     "surviving_views",
     "union",
+    "usual_margin",
     "view_logits",
     "view_shares",
     "views_of",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -40,11 +41,15 @@ class Family(ABC):
     def activations(self, examples: int) -> int:
         """Numbers that one network holds at once for that many examples, forward and back: what sizes a block."""
 
-    def logits(self, params: Params, inputs: Tensor) -> Tensor:
+    def prepare(self, inputs: Tensor) -> Any:
+        """What `logits` and `pullback` may be given in place of inputs (example, patch, dim), to rearrange them once."""
+        return inputs
+
+    def logits(self, params: Params, inputs: Any) -> Tensor:
         """(seed, example, class) logits of all networks on the same inputs (example, patch, dim)."""
         return torch.func.vmap(self.apply, in_dims=(0, None))(params, inputs)
 
-    def pullback(self, params: Params, inputs: Tensor) -> tuple[Tensor, Pullback]:
+    def pullback(self, params: Params, inputs: Any) -> tuple[Tensor, Pullback]:
         """Logits, and the function that carries a residual back to gradients; valid for one call."""
         logits, back = torch.func.vjp(lambda weights: self.logits(weights, inputs), params)  # type: ignore[misc]
         return logits, lambda residual: back(residual)[0]

@@ -7,10 +7,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from viewrace.nets.activation import smoothed_relu, smoothed_relu_parts
+from viewrace.nets.activation import smoothed_relu
 from viewrace.nets.family import Family, Params, Pullback
+from viewrace.nets.kernels import Kernel, find_kernel
 
 __all__ = ["PatchNet"]
+
+LANES = 16
+"""Examples are padded to a multiple of this, so that no vector of a kernel crosses from one line to the next."""
 
 
 class PatchNet(Family):
@@ -35,38 +39,65 @@ class PatchNet(Family):
         return smoothed_relu(response, self.q, self.rho).sum(dim=(2, 3))
 
     def activations(self, examples: int) -> int:
-        return 4 * self.classes * self.width * examples * self.patches
+        return 2 * self.classes * self.width * examples * self.patches
 
-    def logits(self, params: Params, inputs: Tensor) -> Tensor:
-        return self._forward(params["weight"], _columns(inputs), len(inputs))[0]
+    def prepare(self, inputs: Tensor) -> Columns:
+        return Columns.of(inputs, self.rho)
 
-    def pullback(self, params: Params, inputs: Tensor) -> tuple[Tensor, Pullback]:
+    def logits(self, params: Params, inputs: Tensor | Columns) -> Tensor:
+        return self._forward(params["weight"], Columns.of(inputs, self.rho))[0]
+
+    def pullback(self, params: Params, inputs: Tensor | Columns) -> tuple[Tensor, Pullback]:
         """Closed form: dLoss/dw_{i,r} = sum over examples and patches of residual_i act'(<w_{i,r}, x_p>) x_p."""
-        weight, columns = params["weight"], _columns(inputs)
-        logits, slope = self._forward(weight, columns, len(inputs))
+        weight, columns = params["weight"], Columns.of(inputs, self.rho)
+        logits, kept, kernel = self._forward(weight, columns)
 
         def back(residual: Tensor) -> Params:
-            slope.mul_(residual.transpose(1, 2).contiguous()[:, :, None, :])
-            return {"weight": (slope.view(-1, len(columns)) @ columns).view_as(weight)}
+            weighed = kernel.weigh(kept, residual.mT.flatten(0, 1), self.q)
+            return {"weight": (weighed.view(-1, len(columns.rows)) @ columns.rows).view_as(weight)}
 
         return logits, back
 
-    def _forward(self, weight: Tensor, columns: Tensor, examples: int) -> tuple[Tensor, Tensor]:
-        seeds = len(weight)
-        scaled = (weight / self.rho).view(-1, self.dim) @ columns.T
-        value, slope = smoothed_relu_parts(scaled, self.q)
-        shape = (seeds, self.classes, -1, examples)
-        logits = value.view(shape).sum(dim=2).mul_(self.rho).transpose(1, 2).contiguous()
-        return logits, slope.view(shape)
+    def _forward(self, weight: Tensor, columns: Columns) -> tuple[Tensor, Tensor, Kernel]:
+        """Logits, (seed, example, class) in shape and class by class in memory; and what the way back needs."""
+        kernel = find_kernel(self.q, weight)
+        scaled = columns.responses(weight.reshape(-1, self.dim))
+        rows = scaled.view(len(weight) * self.classes, -1, columns.places)
+        logits, kept = kernel.respond(rows, columns.examples, self.q, self.rho)
+        return logits.view(len(weight), self.classes, -1).mT, kept, kernel
 
     def view_correlation(self, params: Params, features: Tensor) -> Tensor:
         """(seed, class, view): max over a class's neurons of <w_{i,r}, v_{i,l}>, what the race is run in.
 
         `features` is (class, view, dim). Source: AZL, Lambda in the section on the lottery-winning set.
         """
-        return torch.einsum("skmd,kld->sklm", params["weight"], features.to(params["weight"].dtype)).amax(dim=3)
+        return torch.einsum("skmd,kld->sklm", params["weight"], features.to(params["weight"])).amax(dim=3)
 
 
-def _columns(inputs: Tensor) -> Tensor:
-    """(patch x example, dim), patches outermost: sums over neurons and patches then run along contiguous examples."""
-    return inputs.transpose(0, 1).reshape(-1, inputs.shape[-1])
+class Columns:
+    """Inputs as the two matrix products read them: patches outermost, each with `places` >= `examples` places, the rest 0.
+
+    rows: (patch x place, dim); columns: (dim, patch x place), the same numbers over rho, contiguous too. Memory for responses is
+    kept from one product to the next: to get it from the system anew takes as long as to fill it.
+    """
+
+    def __init__(self, inputs: Tensor, rho: float):
+        """From inputs (example, patch, dim)."""
+        self.examples, patches, dim = inputs.shape
+        self.places = -(-self.examples // LANES) * LANES
+        padded = inputs.new_zeros(patches, self.places, dim)
+        padded[:, : self.examples] = inputs.transpose(0, 1)
+        self.rows = padded.view(-1, dim)
+        self.columns = self.rows.T.contiguous() / rho
+        self._room = inputs.new_empty(0)
+
+    @classmethod
+    def of(cls, inputs: Tensor | Columns, rho: float) -> Columns:
+        return inputs if isinstance(inputs, Columns) else cls(inputs, rho)
+
+    def responses(self, weight: Tensor) -> Tensor:
+        """(neuron, patch x place) products of weight (neuron, dim) with every patch over rho, until the next call."""
+        size = len(weight) * len(self.rows)
+        if len(self._room) < size:
+            self._room = self.rows.new_empty(size)
+        return torch.mm(weight, self.columns, out=self._room[:size].view(len(weight), -1))

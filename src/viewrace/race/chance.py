@@ -14,7 +14,7 @@ from torch import Tensor
 
 from viewrace.errors import ViewraceError
 
-__all__ = ["Calibration", "Prediction", "calibration_error", "fit_calibration", "fit_weights", "predict"]
+__all__ = ["Calibration", "Prediction", "calibration_error", "choose", "fit_calibration", "fit_weights", "predict"]
 
 SLOPES = (1e-2, 1e4)
 STARTS = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -84,7 +84,7 @@ def fit_weights(features: NDArray[np.float64], winners: ArrayLike) -> NDArray[np
     with a feature below NEVER (the log of nothing) is no choice; a pair that it won all the same is left out.
     """
     values, won = _known(features, winners, depth=2)
-    choice = np.asarray((values > NEVER).all(axis=-1))
+    choice = _is_choice(values)
     keep = choice[np.arange(len(won)), won]
     values, won, choice = values[keep], won[keep], choice[keep]
     rows, shown = np.arange(len(won)), choice[..., None]
@@ -101,6 +101,17 @@ def fit_weights(features: NDArray[np.float64], winners: ArrayLike) -> NDArray[np
 
     found = optimize.minimize(cost, np.zeros(values.shape[-1]), jac=True, method="L-BFGS-B")
     return np.asarray(found.x / scale)
+
+
+def choose(features: NDArray[np.float64], weights: NDArray[np.float64]) -> NDArray[np.int64]:
+    """(seed, class) the view that `fit_weights` finds most likely; one that is no choice there only where no other is."""
+    score = np.where(_is_choice(features), features @ weights, -np.inf)
+    none = np.isneginf(score).all(axis=-1, keepdims=True)
+    return np.where(none, features.sum(axis=-1), score).argmax(axis=-1)
+
+
+def _is_choice(features: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.asarray((features > NEVER).all(axis=-1))
 
 
 def calibration_error(probability: ArrayLike, right: ArrayLike, bins: int = 10) -> float:

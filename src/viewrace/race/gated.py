@@ -13,7 +13,7 @@ j over the pathways that end where p does. How often a pathway is open is thus p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -23,15 +23,36 @@ from torch import Tensor
 from viewrace.errors import ViewraceError
 from viewrace.nets import Params
 
-__all__ = ["Correlations", "Examples", "Graph", "correlations", "forward", "gradient", "path_map"]
+__all__ = ["Correlations", "Examples", "Graph", "correlations", "forward", "path_map"]
 
 
 @dataclass(frozen=True)
 class Graph:
-    """sizes: units of each node. edges: (source, target), without a cycle. Weights are `edge_i` (seed, target, source)."""
+    """sizes: units of each node. edges: (source, target). Weights are `edge_i` (seed, target, source).
+
+    Raises ViewraceError for an edge at a node without a size, and for a cycle.
+    """
 
     sizes: Mapping[str, int]
     edges: tuple[tuple[str, str], ...]
+
+    def __post_init__(self) -> None:
+        unknown = sorted({node for edge in self.edges for node in edge} - set(self.sizes))
+        if unknown:
+            raise ViewraceError(f"every node of an edge must have a size, received none for {unknown[0]}: name it in sizes")
+        _ = self.order  # refuses a cycle
+
+    @cached_property
+    def order(self) -> tuple[str, ...]:
+        """Nodes, each after those that lead to it."""
+        waiting, found = list(self.sizes), list[str]()
+        while waiting:
+            held = {target for source, target in self.edges if source in waiting}
+            if held.issuperset(waiting):
+                raise ViewraceError(f"a gated network must have no cycle, received one among {', '.join(waiting)}: cut it")
+            found += [node for node in waiting if node not in held]
+            waiting = [node for node in waiting if node in held]
+        return tuple(found)
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -50,8 +71,6 @@ class Graph:
         found = []
         while open_ends:
             path = open_ends.pop()
-            if len(path) > len(self.edges):
-                raise ViewraceError(f"a gated network must have no cycle, received one through {self.edges[path[-1]]}: cut it")
             end = self.edges[path[-1]][1]
             onward = [i for i, (source, _) in enumerate(self.edges) if source == end]
             found += [path] if not onward else []
@@ -113,16 +132,13 @@ def correlations(graph: Graph, examples: Examples) -> Correlations:
 def forward(graph: Graph, params: Params, examples: Examples) -> dict[str, Tensor]:
     """(seed, example, units) activity of every output node, node by node, as the network is defined."""
     activity = {node: examples.gate(node)[:, None] * examples.inputs[node] for node in graph.inputs}
-    waiting = [node for node in graph.sizes if node not in activity]
-    while waiting:
-        ready = next(v for v in waiting if all(source in activity for source, target in graph.edges if target == v))
+    for node in graph.order[len(activity) :]:
         arriving = [
             examples.gate(i)[:, None] * (activity[source] @ params[f"edge_{i}"].mT)
             for i, (source, target) in enumerate(graph.edges)
-            if target == ready
+            if target == node
         ]
-        activity[ready] = examples.gate(ready)[:, None] * torch.stack(arriving).sum(dim=0)
-        waiting.remove(ready)
+        activity[node] = examples.gate(node)[:, None] * torch.stack(arriving).sum(dim=0)
     return {node: activity[node] for node in graph.outputs}
 
 
@@ -132,25 +148,3 @@ def path_map(params: Params, path: tuple[int, ...]) -> Tensor:
     for edge in path[1:]:
         product = params[f"edge_{edge}"] @ product
     return product
-
-
-def gradient(known: Correlations) -> Callable[[Params], Params]:
-    """The gradient of the loss, from the correlations alone (NRR, the gradient as a sum over pathways)."""
-
-    def at(params: Params) -> Params:
-        found = {name: torch.zeros_like(tensor) for name, tensor in params.items()}
-        maps = [path_map(params, path) for path in known.pathways]
-        misses = [yx.expand(len(maps[p]), -1, -1).clone() for p, yx in enumerate(known.yx)]
-        for (j, p), xx in known.xx.items():
-            misses[p] -= maps[j] @ xx
-        for path, miss in zip(known.pathways, misses, strict=True):
-            for position, edge in enumerate(path):
-                term = miss
-                if position:
-                    term = term @ path_map(params, path[:position]).mT
-                if position + 1 < len(path):
-                    term = path_map(params, path[position + 1 :]).mT @ term
-                found[f"edge_{edge}"] -= term
-        return found
-
-    return at

@@ -35,6 +35,7 @@ __all__ = [
     "logistic",
     "mode_strengths",
     "modes_of",
+    "settled_strength",
     "squared_error_gradient",
     "strength",
 ]
@@ -67,6 +68,8 @@ def modes_of(inputs: Tensor, targets: Tensor, tolerance: float = 1e-6) -> Modes:
     """
     count = len(inputs)
     u, s, vt = torch.linalg.svd(targets.T @ inputs / count, full_matrices=False)
+    if not s[0] > 0:
+        raise ViewraceError(f"targets must be correlated with the inputs, received a correlation of {s[0]:g}: there are no modes")
     kept = s > 1e-9 * s[0]
     left, s, right = u.T[kept], s[kept], vt[kept]
     moment = inputs.T @ inputs / count
@@ -89,6 +92,11 @@ def _checked(**values: ArrayLike) -> list[Array]:
     return arrays
 
 
+def _refuse_depth(layers: int) -> None:
+    if layers < 1:
+        raise ViewraceError(f"layers must be at least 1, received {layers}: count the weight matrices, not the hidden layers")
+
+
 def logistic(time: ArrayLike, start: ArrayLike, s: ArrayLike, power: ArrayLike = 1.0) -> Array:
     """(time, mode) strengths with one hidden layer from balanced `start` (mode,): da/dt = 2 a (s - lambda a), so
 
@@ -107,6 +115,7 @@ def strength(time: ArrayLike, start: ArrayLike, s: ArrayLike, power: ArrayLike =
 
     Closed for 1 (linear regression) and 2 layers; for more, da/dt is integrated in log a to a relative 1e-10.
     """
+    _refuse_depth(layers)
     times = np.asarray(time, dtype=np.float64)
     if layers == 2:
         return logistic(times - times[0], start, s, power)
@@ -128,8 +137,16 @@ def escape_time(start: float, s: float, power: float = 1.0, layers: int = 2, fra
 
     For D = 2 it is ln((s/(lambda a0) - 1) fraction / (1 - fraction)) / (2 s); for D > 2 it grows as a0^-(1 - 2/D), the
     same power of the init that a view's correlation waits for in a network of power q = D.
+    Raises ViewraceError where the start is not below that fraction.
     """
+    _refuse_depth(layers)
+    _checked(start=start, s=s, power=power)
     final = s / power
+    if not start < fraction * final < final:
+        raise ViewraceError(
+            f"an escape must lead up to a fraction of the final strength {final:g}, received a start of {start:g} and a fraction "
+            f"of {fraction:g}: start lower, or ask for a fraction between {start / final:.3g} and 1"
+        )
     if layers == 2:
         return math.log((final / start - 1) * fraction / (1 - fraction)) / (2 * s)
 
@@ -148,16 +165,35 @@ def mode_strengths(params: Params, modes: Modes) -> Tensor:
 
 
 def early_strength(params: Params, modes: Modes) -> Tensor:
-    """(seed, mode) the a(0) with which `logistic` describes a network of one hidden layer from any small init.
+    """(seed, mode) the a(0) with which `logistic` describes a network of one hidden layer, from a small init, until it escapes.
 
     While a << s / lambda the flow is linear: with p = W_0 v and q = W_1^T u, dp/dt = s q and dq/dt = s p. The half sum
     (p + q) / 2 grows as exp(s t) and the half difference decays, so a(t) = |p + q|^2 / 4 exp(2 s t) after a time 1 / s.
+    What it has in common with modes that escape before it is lost later: a part of order 1 / width, see `settled_strength`.
     """
+    return _early_directions(params, modes).square().sum(dim=2)
+
+
+def settled_strength(params: Params, modes: Modes) -> Tensor:
+    """(seed, mode) the a(0) with which `logistic` describes the escape itself, where modes escape one after the other.
+
+    The map between input k and output j is p_k . q_j, and its target for j != k is 0: once j is learned, the flow takes from p_k
+    and q_k what lies along q_j and p_j. So each (p + q) / 2 counts with what is orthogonal to those of all stronger modes.
+    """
+    directions = _early_directions(params, modes)
+    if directions.shape[2] < directions.shape[1]:
+        raise ViewraceError(
+            f"the hidden layer must have a unit for each of {directions.shape[1]} modes, received {directions.shape[2]}: widen it"
+        )
+    return torch.linalg.qr(directions.mT).R.diagonal(dim1=1, dim2=2).square()
+
+
+def _early_directions(params: Params, modes: Modes) -> Tensor:
     if len(params) != 2:
         raise ViewraceError(f"an early strength needs one hidden layer, received {len(params) - 1}: start aligned instead")
     into = torch.einsum("shd,kd->skh", params["weight_0"], modes.right)
     out = torch.einsum("sch,kc->skh", params["weight_1"], modes.left)
-    return (into + out).square().sum(dim=2) / 4
+    return (into + out) / 2
 
 
 def aligned_init(modes: Modes, start: Tensor, hidden: Sequence[int], generators: Sequence[torch.Generator]) -> Params:

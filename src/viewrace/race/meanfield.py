@@ -19,7 +19,7 @@ import torch
 from scipy.stats import qmc
 from torch import Tensor
 
-from viewrace.config import Settings
+from viewrace.config import Data, Settings
 from viewrace.data import Examples
 from viewrace.errors import ViewraceError
 from viewrace.nets.activation import power, smoothed_relu
@@ -60,25 +60,16 @@ class MeanField:
 
     @classmethod
     def of(cls, settings: Settings, nodes: int = NODES) -> MeanField:
-        """The mean field of these settings, over Sobol nodes: a share mu of them, rounded, shows one view alone, and views
-        that are present with chance p < 1 are absent from the others' share.
+        """The mean field of these settings, over `nodes` or a few more: Sobol points, each with its views taken round in turn, so
+        that no view is ahead by the draw. A share mu of them, rounded, shows one view alone; from the others views that are
+        present with chance p < 1 are absent.
 
         Raises ViewraceError where there is no race of views with a loss to use up.
         """
         _refuse(settings)
         data, net = settings.data, settings.net
-        views, (low, high) = data.views, data.amplitude
-        unit = torch.from_numpy(qmc.Sobol(2 * views, scramble=False).random(16 * nodes)[1:])
-        chance = torch.tensor(data.view_probability, dtype=torch.float64)
-        present = unit[:, views:] < chance
-        kept = present.any(dim=1).nonzero().squeeze(1)[:nodes]
-        amplitude = (low + (high - low) * unit[kept, :views]) * present[kept]
-        for node in range(round(data.mu * nodes)):
-            alone = low + (high - low) * unit[kept[node], node % views]
-            amplitude[node] = data.weak_amplitude
-            amplitude[node, node % views] = alone
-        amplitude *= torch.tensor(data.view_strength) / data.patches_per_feature
         assert settings.train.tolerance is not None
+        amplitude = _amplitudes(data, nodes) / data.patches_per_feature
         return cls(net.q, net.rho, data.classes, data.patches_per_feature, amplitude.float(), settings.train.tolerance)
 
     def strengths(self, examples: Examples) -> Tensor:
@@ -92,6 +83,23 @@ class MeanField:
     def view_logits(self, x: Tensor) -> Tensor:
         """(race, view) logit of each view shown alone at amplitude 1, from x (race, view, neuron)."""
         return smoothed_relu(x / self.patches, self.q, 1.0).sum(dim=2) * self.patches * self.rho
+
+
+def _amplitudes(data: Data, nodes: int) -> Tensor:
+    """(node, view) amplitudes z of a class's own views."""
+    views, (low, high) = data.views, data.amplitude
+    chance = torch.tensor(data.view_probability, dtype=torch.float64)
+    first = math.ceil(nodes / views / (1 - float((1 - chance).prod())))
+    unit = torch.from_numpy(qmc.Sobol(2 * views, scramble=False).random_base2(first.bit_length())[1 : first + 1])
+    single, turns = round(data.mu * first), []
+    for shift in range(views):
+        size, here = (half.roll(shift, dims=1) for half in unit.split(views, dim=1))
+        size, present = low + (high - low) * size, here < chance
+        shown = size * present
+        shown[:single] = data.weak_amplitude
+        shown[:single, shift] = size[:single, shift]
+        turns.append(shown[present.any(dim=1) | (torch.arange(first) < single)])
+    return torch.cat(turns) * torch.tensor(data.view_strength)
 
 
 def _refuse(settings: Settings) -> None:
@@ -144,7 +152,8 @@ class _Races:
         """(neuron, view, race) x at the end."""
         self._take(self.alive)
         self._leap()
-        self.slope, self.wrong = self._rates(self.y)
+        self.slope, wrong = self._rates(self.y)
+        self.loss = _loss(wrong)
         self.step = self._first_step()
         for _ in range(MOST_STEPS):
             if not len(self.alive):
@@ -195,12 +204,17 @@ class _Races:
         good = size <= 1
         self.step = h * (SAFETY * size.clamp(min=1e-6) ** (-1 / 3)).clamp(SHRINK, GROW)
         self.y, self.slope = torch.where(good, trial, y), torch.where(good, last, first)
-        over = good & (-torch.log1p(-wrong).mean(dim=0) <= self.field.tolerance)
+        before, loss = self.loss, _loss(wrong)
+        self.loss = torch.where(good, loss, before)
+        over = good & (loss <= self.field.tolerance)
         if over.any():
-            self.end[..., self.alive[over]] = self.y[..., over]
+            share = (before[over] / self.field.tolerance).log() / (before[over] / loss[over]).log()
+            way = (trial[..., over] - y[..., over]).nan_to_num_(nan=0.0)
+            self.end[..., self.alive[over]] = y[..., over] + share * way
             left = (~over).nonzero().squeeze(1)
             self._take(left)
-            self.alive, self.step, self.slope = self.alive[left], self.step[left], self.slope[..., left]
+            self.alive, self.step, self.loss = self.alive[left], self.step[left], self.loss[left]
+            self.slope = self.slope[..., left]
 
     def _take(self, rows: Tensor) -> None:
         self.y, self.rest, self.strength = self.y[..., rows], self.rest[..., rows], self.strength[..., rows]
@@ -210,6 +224,11 @@ class _Races:
         w = torch.cat([top[None], torch.minimum(straight(self.ranked[1:], self.field.q) + progress, top)])
         x = correlation(w, self.field.q) + self.ranked.clamp(max=0)
         return torch.empty_like(x).scatter_(0, self.order, x)
+
+
+def _loss(wrong: Tensor) -> Tensor:
+    """(race,) cross-entropy from 1 - p (node, race)."""
+    return -torch.log1p(-wrong).mean(dim=0)
 
 
 def mean_field_coverage(settings: Settings, races: int = 2000, fraction: float = 0.1, root: int = 0) -> tuple[float, Tensor]:

@@ -1,11 +1,14 @@
-"""Projected networks: a training set as the correlations with its features see it.
+"""Projected dynamics: the network in the span of the features.
 
 Without noise every patch is a multiple of one feature, so a patch network is a function of its correlations
 x[i, r, f] = <w_{i,r}, v_f> / rho alone, and with orthonormal features they move by themselves:
 
     logit_i(X) = rho C sum_{f, r} act(h_f x[i, r, f]),    dx[i, r, f]/dt = -(C / rho) mean_X residual_i act'(h_f x) h_f,
 
-h_f the amplitude of f in each of its C patches. `rates.py` is the right-hand side, `trajectory.py` integrates it.
+h_f the amplitude of f in each of its C patches. Where h x <= 1 for all examples, act' = (h x)^(q-1), and the
+force on x is g[f, i] x^(q-1) with one g for all neurons: the neuron axis leaves both matrix products, and in the coordinate of
+`coordinate.py` all neurons move by the same progress, the integral of g. Beyond that, on the linear part of the activation,
+each (neuron, view, example) is corrected by itself. Only a class's own views get there; `Race` refuses what starts beyond.
 """
 
 from __future__ import annotations
@@ -16,51 +19,35 @@ from torch import Tensor
 from viewrace.config import Settings
 from viewrace.data import Distribution
 from viewrace.errors import ViewraceError
-from viewrace.nets import make_family
-from viewrace.nets.activation import smoothed_relu
-from viewrace.streams import Stream, torch_generator
+from viewrace.nets.activation import power
+from viewrace.race.coordinate import correlation, straight
 
-__all__ = ["Projection"]
+__all__ = ["GROWTH", "NEAR", "Projection", "Race"]
 
-MEMBER = 0
-"""Index of the streams of inits from which the networks of a study are drawn."""
+NEAR = 0.5
+"""Pairs whose response is above this part of the polynomial width are watched."""
+GROWTH = 1.5
+"""A watched pair may grow by this factor until it is watched anew."""
 
 
 class Projection:
-    """The examples by class, as amplitudes and nothing else. Feature = class * M + view; float64 throughout.
+    """A training set as the projected dynamics see it: amplitudes, labels, and nothing else.
 
-    share: (row, class, feature) amplitude of a feature in each of its patches, the examples of a class in their order; rows
-    that a smaller class lacks show nothing and count for nothing. filled: (row, class) whether there is an example.
-    Raises ViewraceError where the network does not live in the span of the features, or does not follow the flow.
+    share: (example, feature) amplitude of a feature in each of its patches, feature = class * M + view.
+    Raises ViewraceError where the network does not live in the span of the features or does not follow the flow, or q < 2.
     """
 
     def __init__(self, settings: Settings, distribution: Distribution):
         _refuse(settings)
         data, net = settings.data, settings.net
-        self.settings, self.root = settings, distribution.root
         self.classes, self.views, self.q, self.rho = data.classes, data.views, net.q, net.rho
-        self.count, self.patches = data.classes * data.views, float(data.patches_per_feature)
-        self.features = distribution.features.flatten(0, 1).double()
+        self.patches = float(data.patches_per_feature)
         examples = distribution.train()
-        self.examples = len(examples)
-        amplitude = examples.amplitude.flatten(1).double() / self.patches
-        places = [(examples.labels == label).nonzero().squeeze(1) for label in range(self.classes)]
-        rows = max(len(place) for place in places)
-        self.share = torch.zeros(rows, self.classes, self.count, dtype=torch.float64)
-        self.filled = torch.zeros(rows, self.classes, dtype=torch.bool)
-        for label, place in enumerate(places):
-            self.share[: len(place), label] = amplitude[place]
-            self.filled[: len(place), label] = True
-
-    def own(self, values: Tensor) -> Tensor:
-        """A view (row, class, view) of values (row, class, feature): a class's own views in its examples."""
-        return values.unflatten(2, (self.classes, self.views)).diagonal(dim1=1, dim2=2).transpose(1, 2)
-
-    def start(self, count: int, first: int = 0) -> Tensor:
-        """(neuron, feature, class, seed) x of the initial weights of the networks `first` to `first + count` that are trained
-        under these settings and this root seed."""
-        generators = [torch_generator(self.root, Stream.INIT, MEMBER, index) for index in range(first, first + count)]
-        return self.correlations(make_family(self.settings.net, self.settings.data).init(generators)["weight"])
+        self.features = distribution.features.flatten(0, 1).double()
+        self.labels = examples.labels
+        self.share = examples.amplitude.flatten(1).double() / self.patches
+        self.sorted, self.rows = self.share.sort(dim=0, descending=True)
+        self.loudest = self.sorted.amax(dim=1)
 
     def correlations(self, weight: Tensor) -> Tensor:
         """(neuron, feature, class, seed) x of weights (seed, class, neuron, dim)."""
@@ -70,12 +57,6 @@ class Projection:
         """Weights (seed, class, neuron, dim) with correlations x; the part outside the span stays as in `initial`."""
         change = (x - self.correlations(initial)).permute(3, 2, 0, 1) * self.rho
         return initial + (change @ self.features).to(initial.dtype)
-
-    def probes(self, x: Tensor) -> Tensor:
-        """(seed, class, view, 1, class) logits of every view shown alone at amplitude 1, as measures of coverage take them."""
-        response = smoothed_relu(x * (self.rho / self.patches), self.q, self.rho)
-        logits = response.sum(dim=0).mul(self.patches).permute(2, 0, 1)
-        return logits.unflatten(1, (self.classes, self.views))[:, :, :, None]
 
 
 def _refuse(settings: Settings) -> None:
@@ -98,3 +79,133 @@ def _refuse(settings: Settings) -> None:
     for holds, rule in rules:
         if not holds:
             raise ViewraceError(f"projected dynamics: {rule}: set it so, or train the full network")
+
+
+class Race:
+    """The right-hand side dy/dt for many seeds.
+
+    State y (row, seed), float64: the progress of every (feature, class), by which all neurons of another class move, then w
+    itself for every (neuron, own view, class). Products and softmax are done in `dtype`; float32 is enough, since nothing
+    cancels there but in w of the own views near their blow-up, which is kept in float64.
+    """
+
+    def __init__(self, projection: Projection, start: Tensor, dtype: torch.dtype = torch.float32):
+        self.data, self.dtype = projection, dtype
+        self.neurons, self.count, self.classes, self.seeds = start.shape
+        self._check(start)
+        self.frozen = start.clamp(max=0)
+        w = straight(start, projection.q)
+        self.begin = self._own(w).permute(0, 1, 3, 2).contiguous()
+        self._own(w).fill_(-torch.inf)
+        self.others = w.to(dtype)
+        share, examples = projection.share, len(projection.labels)
+        power_share = power(share, projection.q) * projection.patches
+        self.forward = (power_share * (projection.rho / projection.q)).to(dtype)
+        self.backward = (power_share.T / (-projection.rho * examples)).to(dtype).contiguous()
+        onehot = torch.nn.functional.one_hot(projection.labels, self.classes).to(dtype)
+        self.pull = (self.backward @ onehot)[:, :, None]
+        self.own = torch.arange(examples) * self.classes + projection.labels
+        self.rows = self.count * self.classes
+        self.height = self.probability = torch.empty(0)
+        self.beyond: Beyond | None = None
+
+    def _check(self, start: Tensor) -> None:
+        own = torch.arange(self.count) // self.data.views
+        others = torch.arange(self.classes)[None, :] != own[:, None]
+        widest = float((start.amax(dim=(0, 3)) * self.data.sorted[0][:, None])[others].max())
+        if widest >= 1:
+            raise ViewraceError(
+                f"projected dynamics: correlations across classes must start on the polynomial part, received {widest:.2g} of "
+                "its width: lower net.init, or train the full network"
+            )
+
+    def origin(self) -> Tensor:
+        """The state at the start."""
+        progress = torch.zeros(self.rows, self.seeds, dtype=torch.float64)
+        return torch.cat([progress, self.begin.reshape(-1, self.seeds)])
+
+    def take(self, seeds: Tensor) -> None:
+        """Go on with these seeds alone."""
+        self.others, self.frozen, self.seeds = self.others[..., seeds], self.frozen[..., seeds], len(seeds)
+
+    def _own(self, pairs: Tensor) -> Tensor:
+        """(neuron, view, seed, class) of pairs (neuron, feature, class, seed): each class with its own views."""
+        split = pairs.view(-1, self.classes, self.data.views, self.classes, pairs.shape[-1])
+        return split.diagonal(dim1=1, dim2=3)
+
+    def split(self, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The state's two parts: progress (feature, class, seed), own (neuron, view, class, seed)."""
+        progress = y[: self.rows].view(self.count, self.classes, self.seeds)
+        return progress, y[self.rows :].view(self.neurons, self.data.views, self.classes, self.seeds)
+
+    def correlations(self, y: Tensor) -> Tensor:
+        """(neuron, feature, class, seed) x, float64."""
+        progress, own = self.split(y)
+        w = self.others.double() + progress
+        self._own(w).copy_(own.transpose(2, 3))
+        return correlation(w, self.data.q) + self.frozen
+
+    def slope(self, y: Tensor) -> Tensor:
+        """dy/dt; leaves behind the `height` x of the own views (neuron, view, class, seed) and the `probability`."""
+        progress, own = self.split(y)
+        q = self.data.q
+        sums = power(correlation(self.others + progress.to(self.dtype), q), q).sum(dim=0)
+        self.height = height = correlation(own, q).to(self.dtype)
+        self._own(sums)[0].copy_(power(height, q).sum(dim=0).transpose(1, 2))
+        logits = self.forward @ sums.view(self.count, -1)
+        beyond = self.beyond
+        if beyond is not None:
+            value, lost = beyond.at(height)
+            logits.view(-1).index_add_(0, beyond.place, value.view(-1))
+        chance = logits.exp_().view(-1, self.classes, self.seeds)
+        chance.mul_(chance.sum(dim=1, keepdim=True).reciprocal_())
+        self.probability = chance
+        pace = (self.backward @ chance.view(len(chance), -1)).view(self.count, self.classes, self.seeds).sub_(self.pull)
+        out = torch.empty_like(y)
+        shared, each = self.split(out)
+        shared.copy_(pace)
+        each.copy_(self._own(pace)[0].transpose(1, 2))
+        if beyond is not None:
+            residual = chance.view(-1)[beyond.place].view_as(lost).sub_(beyond.label)
+            each.view(-1)[beyond.pair] -= (residual * lost).sum(dim=0).double()
+        return out
+
+    def watch(self, height: Tensor) -> None:
+        """From here on correct the own pairs that are near the linear part at `height` (neuron, view, class, seed)."""
+        tall = height * self.data.loudest[0] > NEAR
+        self.beyond = Beyond(self, tall, float(height.max())) if tall.any() else None
+
+    def likelihood(self) -> Tensor:
+        """(example, seed) probability of each example's label, at the last point."""
+        return self.probability.view(-1, self.seeds)[self.own]
+
+    def right(self) -> Tensor:
+        """(seed,) whether every example has its label on top, at the last point."""
+        return (self.likelihood() >= self.probability.amax(dim=1)).all(dim=0)
+
+
+class Beyond:
+    """The own (neuron, view) pairs that some examples drive onto the linear part, each with its loudest examples.
+
+    pair: (pair,) place in the own part of the state. place: (row x pair,) flat place in the logits. label: (row, pair) whether
+    the example's label is the pair's class.
+    """
+
+    def __init__(self, race: Race, tall: Tensor, highest: float):
+        data, (_, view, label, seed) = race.data, tall.nonzero(as_tuple=True)
+        feature = label * data.views + view
+        depth = int((data.loudest * highest * GROWTH > 1).sum())
+        self.pair = tall.view(-1).nonzero().squeeze(1)
+        rows = data.rows[:depth].index_select(1, feature)
+        self.place = ((rows * race.classes + label) * race.seeds + seed).view(-1)
+        self.label = (data.labels[rows] == label).to(race.dtype)
+        self.share = data.sorted[:depth].index_select(1, feature).to(race.dtype)
+        self.q, self.up = data.q, data.patches * data.rho
+        self.down = power(self.share, data.q) * (-data.patches / (data.rho * len(data.labels)))
+
+    def at(self, height: Tensor) -> tuple[Tensor, Tensor]:
+        """(row, pair) what the linear part adds to a logit over the power law, and what it takes from the progress."""
+        reached = (self.share * height.view(-1)[self.pair]).clamp_(min=1)
+        bent = power(reached, self.q - 1)
+        value = (reached - 1).sub_((bent * reached).sub_(1).div_(self.q)).mul_(self.up)
+        return value, bent.reciprocal_().neg_().add_(1).mul_(self.down)

@@ -6,7 +6,7 @@ basis serves each input node (V_v) and each output node (U_v), so that for all p
     Sigma_yx(p) = U diag(s_p) V^T   and   Sigma_x(j, p) = V_j diag(d_jp) V_p^T,
 
 then W_e = R_target diag(b_e) R_source^T (R = V at inputs, U at outputs, any orthonormal frame at hidden nodes) keeps that
-form, and mode by mode
+form, and mode by mode (docs/linear.md, step by step)
 
     db_e/dt = sum over p through e of [ (s_p - sum_j d_jp prod(b on j)) times the product of b over the other edges of p ].
 
@@ -23,9 +23,9 @@ from torch import Tensor
 
 from viewrace.errors import ViewraceError
 from viewrace.nets import Params
-from viewrace.race.gated import Correlations, Graph
+from viewrace.race.gated import Correlations, Graph, path_map
 
-__all__ = ["aligned_weights", "path_strength", "reduced_gradient"]
+__all__ = ["aligned_weights", "path_strength", "pathway_strengths", "reduced_gradient"]
 
 ALIGNED = 1e-6
 
@@ -35,42 +35,51 @@ def path_strength(strengths: Tensor, path: tuple[int, ...]) -> Tensor:
     return strengths[:, list(path)].prod(dim=1)
 
 
+def pathway_strengths(graph: Graph, known: Correlations, bases: Mapping[str, Tensor], params: Params) -> Tensor:
+    """(seed, path, mode) u^T W_p v of a network's pathways, which the products of the reduced strengths stand for."""
+    found = []
+    for path in known.pathways:
+        source, target = graph.ends(path)
+        found.append(((bases[target].T @ path_map(params, path)) * bases[source].T).sum(dim=2))
+    return torch.stack(found, dim=1)
+
+
 def reduced_gradient(graph: Graph, known: Correlations, bases: Mapping[str, Tensor]) -> Callable[[Params], Params]:
     """The gradient by `strength` (seed, edge, mode); bases: (units, mode) of every input and output node.
 
     Raises ViewraceError where the correlations are not diagonal in the bases.
     """
-    rates, powers = [], {}
-    for p, path in enumerate(known.pathways):
-        source, target = graph.ends(path)
-        rates.append(_diagonal(bases[target], known.yx[p], bases[source]))
-        for (j, mine), xx in known.xx.items():
-            if mine == p:
-                powers[j, p] = _diagonal(bases[graph.ends(known.pathways[j])[0]], xx, bases[source])
+    ends = [(bases[source], bases[target]) for source, target in map(graph.ends, known.pathways)]
+    most = max(float(yx.abs().amax()) for yx in known.yx)
+    rate = torch.stack([_diagonal(end, yx, start, most) for (start, end), yx in zip(ends, known.yx, strict=True)])
+    most = max(float(xx.abs().amax()) for xx in known.xx.values())
+    powers = torch.stack([_diagonal(ends[j][0], xx, ends[p][0], most) for (j, p), xx in known.xx.items()])
+    theirs, mine = torch.tensor(list(known.xx)).T
+    longest, unit = max(map(len, known.pathways)), len(graph.edges)
+    ways = torch.tensor([(*path, *(unit,) * (longest - len(path))) for path in known.pathways])
 
     def at(params: Params) -> Params:
         strengths = params["strength"]
-        products = [path_strength(strengths, path) for path in known.pathways]
-        found = torch.zeros_like(strengths)
-        for p, path in enumerate(known.pathways):
-            miss = rates[p] - sum(power * products[j] for (j, mine), power in powers.items() if mine == p)
-            for edge in path:
-                others = tuple(other for other in path if other != edge)
-                found[:, edge] -= miss * (path_strength(strengths, others) if others else 1.0)
-        return {"strength": found}
+        padded = torch.cat([strengths, torch.ones_like(strengths[:, :1])], dim=1)
+        each = padded[:, ways]
+        products = each.prod(dim=2)
+        miss = rate - torch.zeros_like(products).index_add(1, mine, powers * products[:, theirs])
+        found = torch.zeros_like(padded)
+        for position in range(longest):
+            others = torch.cat([each[:, :, :position], each[:, :, position + 1 :]], dim=2).prod(dim=2)
+            found.index_add_(1, ways[:, position], miss * others, alpha=-1)
+        return {"strength": found[:, :-1]}
 
     return at
 
 
-def _diagonal(left: Tensor, matrix: Tensor, right: Tensor) -> Tensor:
-    seen = left.T @ matrix @ right
-    values = seen.diagonal()
-    off = float((matrix @ right - left * values).abs().amax())
-    scale = float(matrix.abs().amax())
-    if off > ALIGNED * max(scale, 1e-300):
+def _diagonal(left: Tensor, matrix: Tensor, right: Tensor, most: float) -> Tensor:
+    values = (left.T @ matrix @ right).diagonal()
+    off = max(float((matrix @ right - left * values).abs().amax()), float((matrix.T @ left - right * values).abs().amax()))
+    if off > ALIGNED * most:
         raise ViewraceError(
             f"correlations must be diagonal in the shared bases for the reduction, received one that misses it by {off:.2g} "
-            f"against entries up to {scale:.2g}: whiten the inputs of every domain and give its singular vectors"
+            f"against entries up to {most:.2g}: whiten the inputs of every domain and give its singular vectors"
         )
     return values
 

@@ -3,11 +3,13 @@
 After the routing task of Saxe, Sodhani & Lewallen 2022 (arXiv 2207.10430). Every example has one input domain i and one output
 domain o; its target is U_o diag(s) V_i^T x, so all pairs share their singular values. The shared way in_i -> a -> b -> out_o
 has an encoder for each input domain, a decoder for each output domain and one middle edge for all; the private way
-in_i -> p_io -> q_io -> out_o of a pair has three edges of its own. Both are open on all examples of their pair.
+in_i -> p_i-o -> q_i-o -> out_o of a pair has three edges of its own. Both are open on all examples of their pair.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +19,7 @@ from viewrace.errors import ViewraceError
 from viewrace.nets import Params
 from viewrace.race.gated import Examples, Graph, path_map
 
-__all__ = ["Routing", "routing", "shared_share", "untrained_error"]
+__all__ = ["Routing", "fair_lead", "random_init", "routing", "shared_share", "trained_error", "untrained_error"]
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,21 @@ class Routing:
 def routing(domains: int, outputs: int, s: Tensor, units: int, hidden: int, count: int, generator: torch.Generator) -> Routing:
     """`domains` input and output domains; input domain i is trained with output domains i, .., i + outputs - 1 (cyclic).
 
-    s: (mode,) singular values. count: examples of a pair, exactly white in its input domain. Raises ViewraceError for
-    outputs > domains or too few units or examples.
+    s: (mode,) singular values. units: of every domain. hidden: of every other node. count: examples of a pair, exactly white
+    in its input domain. Raises ViewraceError for outputs outside 1..domains, and for too few units or examples.
     """
-    if outputs > domains or len(s) > units or count < units:
+    if not 1 <= outputs <= domains or not len(s) <= units <= count:
         raise ViewraceError(
-            f"routing needs outputs <= domains, modes <= units <= examples of a pair, received {outputs}, {domains}, {len(s)}, "
-            f"{units}, {count}: change what is out of order"
+            f"routing needs 1 <= outputs <= domains and modes <= units <= examples of a pair, received {outputs} outputs, "
+            f"{domains} domains, {len(s)} modes, {units} units, {count} examples: change what is out of order"
         )
     pairs = tuple((i, (i + shift) % domains) for i in range(domains) for shift in range(outputs))
     ends = [f"{side}{i}" for side in ("in", "out") for i in range(domains)]
     bases = {node: _frame(units, len(s), generator) for node in ends}
-    sizes = dict.fromkeys(ends, units) | {"a": hidden, "b": hidden} | {f"{n}{i}{o}": hidden for i, o in pairs for n in "pq"}
+    sizes = dict.fromkeys(ends, units) | {"a": hidden, "b": hidden} | {f"{n}{i}-{o}": hidden for i, o in pairs for n in "pq"}
     edges = [(f"in{i}", "a") for i in range(domains)] + [("a", "b")] + [("b", f"out{i}") for i in range(domains)]
     for i, o in pairs:
-        edges += [(f"in{i}", f"p{i}{o}"), (f"p{i}{o}", f"q{i}{o}"), (f"q{i}{o}", f"out{o}")]
+        edges += [(f"in{i}", f"p{i}-{o}"), (f"p{i}-{o}", f"q{i}-{o}"), (f"q{i}-{o}", f"out{o}")]
     graph = Graph(sizes, tuple(edges))
     examples = _examples(pairs, bases, s, units, count, generator)
 
@@ -88,9 +90,31 @@ def _examples(
         own[rows] = 1
         for node in (f"in{i}", f"out{o}"):
             gates[node] = gates[node] + own
-        gates |= {f"p{i}{o}": own, f"q{i}{o}": own}
+        gates |= {f"p{i}-{o}": own, f"q{i}-{o}": own}
     inputs, targets = ({node: value for node, value in values.items() if node.startswith(side)} for side in ("in", "out"))
     return Examples(inputs, targets, gates)
+
+
+def random_init(task: Routing, init: float, lead: float, generators: Sequence[torch.Generator]) -> Params:
+    """Weights N(0, init^2 / in), those of the private pathways `lead` times larger; one generator a seed."""
+    private = {edge for path in task.private for edge in path}
+    params: Params = {}
+    for i, (source, target) in enumerate(task.graph.edges):
+        fan_out, fan_in = task.graph.sizes[target], task.graph.sizes[source]
+        draws = [torch.randn(fan_out, fan_in, generator=generator, dtype=torch.float64) for generator in generators]
+        params[f"edge_{i}"] = torch.stack(draws) * (init * (lead if i in private else 1.0) / math.sqrt(fan_in))
+    return params
+
+
+def fair_lead(domains: int, outputs: int) -> float:
+    """How many times stronger private pathways must start to draw the race, from small aligned starts, otherwise equal.
+
+    Shared encoders and decoders a and the middle m obey da/dt = K c m a, dm/dt = D K c a^2, private edges db/dt = c b^2, with K
+    outputs of D domains and one c for all; the times at which they blow up are equal for a lead of
+    K sqrt(D - 1) / arctan sqrt(D - 1): docs/linear.md.
+    """
+    spread = math.sqrt(domains - 1)
+    return outputs * (spread / math.atan(spread) if spread else 1.0)
 
 
 def shared_share(task: Routing, params: Params) -> Tensor:
@@ -99,9 +123,22 @@ def shared_share(task: Routing, params: Params) -> Tensor:
     return torch.stack(shares).mean(dim=0)
 
 
+def trained_error(task: Routing, params: Params) -> Tensor:
+    """(seed,) |W_shared + W_private - T|^2 / |T|^2, mean over trained pairs: what is left to learn."""
+    pairs = zip(task.shared, task.private, strict=True)
+    return _error(task, [(path_map(params, shared) + path_map(params, private), shared) for shared, private in pairs])
+
+
 def untrained_error(task: Routing, params: Params) -> Tensor:
-    """(seed,) |W_shared - T|^2 / |T|^2 on the pairs never trained, mean over them; 0 is perfect, 1 is knowing nothing."""
-    found = [
-        (path_map(params, path) - task.target(path)).square().sum(dim=(1, 2)) / task.s.square().sum() for path in task.untrained
-    ]
-    return torch.stack(found).mean(dim=0)
+    """(seed,) |W_shared - T|^2 / |T|^2 on the pairs never trained, mean over them; 0 is perfect, 1 is knowing nothing.
+
+    Raises ViewraceError where every pair is trained.
+    """
+    if not task.untrained:
+        raise ViewraceError(f"an untrained error needs a pair that is not trained, received all {len(task.pairs)}: lower outputs")
+    return _error(task, [(path_map(params, path), path) for path in task.untrained])
+
+
+def _error(task: Routing, maps: list[tuple[Tensor, tuple[int, ...]]]) -> Tensor:
+    missed = [(made - task.target(path)).square().sum(dim=(1, 2)) / task.s.square().sum() for made, path in maps]
+    return torch.stack(missed).mean(dim=0)

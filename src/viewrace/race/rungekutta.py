@@ -55,24 +55,29 @@ def trajectory(
 def _run(
     gradient: Callable[[Params], Params], params: Params, times: Tensor, observe: Callable[[Params], Tensor], substeps: int
 ) -> tuple[Tensor, Params]:
+    """All weights move as one vector: a network of many small matrices would spend its time on adding them up one by one."""
+    sizes = [tensor.numel() for tensor in params.values()]
+
+    def unpacked(flat: Tensor) -> Params:
+        parts = zip(params.items(), flat.split(sizes), strict=True)
+        return {name: part.view(tensor.shape) for (name, tensor), part in parts}
+
+    def slope(flat: Tensor) -> Tensor:
+        found = gradient(unpacked(flat))
+        return -torch.cat([found[name].flatten() for name in params])
+
+    flat = torch.cat([tensor.flatten() for tensor in params.values()])
     seen = [observe(params)]
     for width in times.diff().tolist():
         for _ in range(substeps):
-            params = _step(gradient, params, width / substeps)
-        seen.append(observe(params))
-    return torch.stack(seen), params
+            flat = _step(slope, flat, width / substeps)
+        seen.append(observe(unpacked(flat)))
+    return torch.stack(seen), unpacked(flat)
 
 
-def _step(gradient: Callable[[Params], Params], params: Params, size: float) -> Params:
-    first = gradient(params)
-    second = gradient(_moved(params, first, size / 2))
-    third = gradient(_moved(params, second, size / 2))
-    last = gradient(_moved(params, third, size))
-    return {
-        name: tensor - size / 6 * (first[name] + 2 * second[name] + 2 * third[name] + last[name])
-        for name, tensor in params.items()
-    }
-
-
-def _moved(params: Params, gradient: Params, size: float) -> Params:
-    return {name: tensor - size * gradient[name] for name, tensor in params.items()}
+def _step(slope: Callable[[Tensor], Tensor], flat: Tensor, size: float) -> Tensor:
+    first = slope(flat)
+    second = slope(flat + size / 2 * first)
+    third = slope(flat + size / 2 * second)
+    last = slope(flat + size * third)
+    return flat + size / 6 * (first + 2 * second + 2 * third + last)

@@ -10,6 +10,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from viewrace.report.style import COLOURS, INK, LAW
+from viewrace.report.words import interval
 
 __all__ = ["COLUMNS", "blocker_figure", "blocker_table", "table_rows"]
 
@@ -120,7 +121,7 @@ def table_rows(data: xr.Dataset, curves: Mapping[str, Any]) -> list[list[str]]:
 
 def _cell(curves: Mapping[str, Any], key: str, row: int) -> str:
     value, low, high = (curves[f"{key}_{part}"][row] for part in ("estimate", "low", "high"))
-    return f"{value:.3f} [{low:.3f}, {high:.3f}]"
+    return interval(value, low, high)
 
 
 def _names(data: xr.Dataset) -> dict[str, list[str]]:

@@ -9,10 +9,14 @@ import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 
+from viewrace.report.audit_cases import audit_cases_table
 from viewrace.report.blocker import blocker_figure, blocker_table
 from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.dynamics import depths_figure, failing_figure, trajectory_figure
+from viewrace.report.external_signal import external_signal_figure
 from viewrace.report.finite_size import finite_size_figure
+from viewrace.report.gated import gated_figure
+from viewrace.report.remedies import remedies_figure, remedies_inits_figure, remedies_table
 from viewrace.report.style import COLOURS, INK, LAW, VIEW_COLOURS, band, figure, look
 from viewrace.report.winner import exponent_figure, winner_figure
 
@@ -239,5 +243,29 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "deep-linear": {
         "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "
         "(middle); how far random inits are from it (right, bands are 95% intervals over networks).": deep_linear_figure
+    },
+    "audit-cases": {
+        "Known answer, and the answers given with their counts over root seeds; gain of the ensemble and share kept by the best "
+        "student, smallest to largest over root seeds.": audit_cases_table
+    },
+    "gated": {
+        "Shared and private pathways in gated linear networks. Left: one pair of 2 domains, 1 output an input, on the "
+        "reduced equations, from an uneven aligned start and one as far off as its own size. Right: what sharing brings (above); "
+        "where the reduction ends, and a head start for the private ways (below). Bands and bars are 95% intervals over "
+        "networks.": gated_figure
+    },
+    "external-signal": {
+        "What drives a view: its growth rate over (strength / rho)^(q-1), split into what the labels give at the same logits and "
+        "the rest, the teacher's (0 under hard labels); bands are 95% intervals over networks. Bottom right: how the teacher's "
+        "part of the growth goes with the strength, over the neurons of all views but the strongest when a class is taken; bars "
+        "are 95% intervals over networks.": external_signal_figure
+    },
+    "remedies": {
+        "blocker-001 with one remedy each; bars are 95% intervals over networks, rings are single networks that were trained on "
+        "without the penalty.": remedies_figure,
+        "Left: from an init scaled up for view 1, one network a factor and root seed; bands are 95% intervals over root seeds. "
+        "Right: views of unequal strength, shares of the logits at amplitude 1; bars are 95% intervals over "
+        "networks.": remedies_inits_figure,
+        "The same in numbers, with 95% intervals over networks.": remedies_table,
     },
 }

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
@@ -13,18 +12,17 @@ import xarray as xr
 
 from viewrace.report.figures import figures_of
 from viewrace.report.style import svg
+from viewrace.report.words import interval, number
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["render_report", "rendered", "write_report"]
 
 
 def render_report(data: Mapping[str, xr.Dataset]) -> str:
     """HTML of the claims in `data` (claim id to Dataset, as written by a run), readable without a network."""
     sections = [_section(dataset) for dataset in data.values()]
     first = next(iter(data.values()))
-    environment = jinja2.Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
-    environment.filters["number"] = number
-    template = environment.from_string(files("viewrace.report").joinpath("template.html").read_text(encoding="utf-8"))
-    return template.render(
+    return rendered(
+        "template.html",
         sections=sections,
         settings=first.attrs["settings"],
         scale=first.attrs["scale"],
@@ -32,6 +30,15 @@ def render_report(data: Mapping[str, xr.Dataset]) -> str:
         environment={key.removeprefix("env_"): value for key, value in first.attrs.items() if key.startswith("env_")},
         ended=max(dataset.attrs["ended"] for dataset in data.values()),
     )
+
+
+def rendered(template: str, **values: Any) -> str:
+    """A template of this package, filled in."""
+    loader = jinja2.PackageLoader("viewrace.report", "")
+    environment = jinja2.Environment(loader=loader, autoescape=True, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["number"] = number
+    environment.globals["interval"] = interval
+    return environment.get_template(template).render(**values)
 
 
 def write_report(data: Mapping[str, xr.Dataset], path: Path) -> None:
@@ -53,8 +60,3 @@ def _section(data: xr.Dataset) -> dict[str, Any]:
 
 def _listed(value: Any) -> list[Any]:
     return list(value) if hasattr(value, "__iter__") else [value]
-
-
-def number(value: float) -> str:
-    """Three decimals, without a sign on zero."""
-    return f"{value:.3f}".replace("-0.000", "0.000")

@@ -55,7 +55,8 @@ def _by_lead(axes: Any, curves: Mapping[str, Any]) -> None:
     axes.plot(
         x[known], np.asarray(curves["stated"])[known], color=COLOURS["in_context"], linewidth=1.6, label="probability stated"
     )
-    axes.set(xscale="log", xlabel="lead, log advantage over the second view", ylim=(0, 1.04), title="How surely (q = 4, equal)")
+    axes.set(xscale="log", xlabel="lead, log advantage over the second view", title="How surely (q = 4, equal)")
+    axes.set_ylim(min(0.5, float(low.min()) - 0.05), 1.02)
     axes.set_ylabel("growth rule right")
     axes.legend(loc="lower right")
 

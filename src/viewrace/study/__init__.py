@@ -1,7 +1,7 @@
 """Many runs: the results folder, resume, and the road from settings to verdicts."""
 
+from viewrace.files import write_json
 from viewrace.study.diagnosis import DIAGNOSIS, Diagnosis, diagnose
-from viewrace.study.files import write_json
 from viewrace.study.folder import Folder
 from viewrace.study.phase import phase, phase_folder
 from viewrace.study.prediction import predict_winners, prediction_summary

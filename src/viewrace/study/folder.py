@@ -15,7 +15,7 @@ import xarray as xr
 from torch import Tensor
 
 from viewrace.errors import ViewraceError
-from viewrace.study.files import checksum, write_text, write_whole
+from viewrace.files import checksum, write_text, write_whole
 
 __all__ = ["Folder"]
 

@@ -3,33 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
-from numpy.typing import NDArray
 
 import viewrace
-from viewrace.claims import Lab, Scale
-from viewrace.claims.lab import Bench, Role
-from viewrace.config import settings as checked
+from viewrace.claims import Scale
+from viewrace.config import Settings
 from viewrace.errors import ViewraceError
-from viewrace.measure import MARGINS, bootstrap, coverage, margin
-from viewrace.nets import PatchNet
-from viewrace.race import Projection, run_projected
-from viewrace.streams import Stream, numpy_generator
+from viewrace.measure import MARGINS
 from viewrace.study.folder import Folder
 from viewrace.study.planes import PLANES, Plane, find_plane
+from viewrace.study.point import Measured, measure_point
 from viewrace.study.provenance import environment, now
-from viewrace.train import evaluate_logits
 
-__all__ = ["FULL", "PROJECTED", "phase", "phase_folder"]
+__all__ = ["phase", "phase_folder"]
 
 NETWORKS = {Scale.SMOKE: 2, Scale.QUICK: 6, Scale.FULL: 40}
-FULL, PROJECTED = 0, 1
 
 
 def phase(
@@ -43,9 +38,8 @@ def phase(
     """Coverage of single networks over each plane, by plane id.
 
     planes: ids, default all. scale: 2, 6 or 40 networks a point; smoke draws only the ends and the middle of an axis.
-    changes: settings (dotted) on top of the preset at every point. out: a folder to write to and resume from. A Dataset has
-    dims y, x with `margin` (mean of margin-0.1 coverage), its interval, `excess` = (margin - 1/M) / (1 - 1/M), `dynamics` (0
-    full networks, 1 projected), and spot points of full networks beside.
+    changes: settings (dotted) on top of the preset at every point. out: a folder to write to and resume from, point by point.
+    A Dataset has dims y, x and the measures of `measure_point`, and those of full networks at spot points, `spot_*`, beside.
     """
     chosen = list(PLANES) if planes is None else [find_plane(name) for name in planes]
     if seed < 0:
@@ -66,7 +60,7 @@ def phase(
             found[plane.id] = folder.read(name)
             continue
         tell = (lambda fraction, of=plane.id: progress(of, fraction)) if progress is not None else None
-        found[plane.id] = data = _draw(plane, asked, scale, seed, tell)
+        found[plane.id] = data = _draw(plane, asked, scale, seed, folder, tell)
         if folder is not None:
             folder.write(name, data, {"title": plane.title})
     if folder is not None:
@@ -88,7 +82,7 @@ def _scale(name: str | Scale) -> Scale:
 
 
 def _refuse(asked: Mapping[str, Any], planes: Iterable[Plane]) -> None:
-    checked({key: value for key, value in asked.items() if key not in ("data.views", "data.classes")})
+    """Every point's settings are built before any compute."""
     for key, wanted in (("net.family", "patch"), ("data.source", "features")):
         if asked.get(key, wanted) != wanted:
             raise ViewraceError(f"{key} must be {wanted} in a phase diagram, received {asked[key]}: leave it out")
@@ -96,68 +90,70 @@ def _refuse(asked: Mapping[str, Any], planes: Iterable[Plane]) -> None:
         for axis in (plane.x, plane.y):
             if axis in asked:
                 raise ViewraceError(f"{axis} is varied in plane {plane.id}: leave it out of --set, or draw other planes")
+        for x in plane.x_values:
+            for y in plane.y_values:
+                plane.settings(asked, x, y)
 
 
 def _draw(
-    plane: Plane, asked: Mapping[str, Any], scale: Scale, seed: int, progress: Callable[[float], None] | None
+    plane: Plane,
+    asked: Mapping[str, Any],
+    scale: Scale,
+    seed: int,
+    folder: Folder | None,
+    progress: Callable[[float], None] | None,
 ) -> xr.Dataset:
     started = now()
     xs, ys = plane.grid(scale)
     points = [(x, y, True) for y in ys for x in xs] + [(x, y, False) for x, y in plane.spots]
     rows = []
-    for index, (x, y, clean) in enumerate(points):
-        rows.append(_point(plane, asked, x, y, clean, scale, seed))
+    for index, (x, y, on_grid) in enumerate(points):
+        rows.append(_kept(f"{plane.id}-{index}", folder, plane, plane.settings(asked, x, y, on_grid), on_grid, scale, seed))
         if progress is not None:
             progress((index + 1) / len(points))
-    shape = (len(ys), len(xs))
-    grid = {name: (("y", "x"), np.array([row[name] for row in rows[: len(ys) * len(xs)]]).reshape(shape)) for name in rows[0]}
-    spots = {f"spot_{name}": ("spot", np.array([row[name] for row in rows[len(ys) * len(xs) :]])) for name in rows[0]}
-    where: dict[str, Any] = {"spot_x": ("spot", [x for x, _ in plane.spots]), "spot_y": ("spot", [y for _, y in plane.spots])}
-    attributes: dict[str, Any] = {
+    cells = len(xs) * len(ys)
+    columns = _columns(rows[:cells], ("y", "x"), (len(ys), len(xs)))
+    columns |= {
+        f"spot_{name}": column for name, column in _columns(rows[cells:], ("spot",), (len(plane.spots),), rows[0]).items()
+    }
+    columns |= {"spot_x": ("spot", [x for x, _ in plane.spots]), "spot_y": ("spot", [y for _, y in plane.spots])}
+    data = xr.Dataset(columns, coords={"x": xs, "y": ys})
+    return data.assign_attrs(_attributes(plane, asked, scale, seed) | {"started": started, "ended": now()})
+
+
+def _kept(key: str, folder: Folder | None, plane: Plane, settings: Settings, on_grid: bool, scale: Scale, seed: int) -> Measured:
+    """A point measured, or read back where an interrupted run has measured it."""
+    held = folder.get(key) if folder is not None else None
+    if held is not None:
+        return {name: tensor.numpy() for name, tensor in held.items()}
+    found = measure_point(settings, seed, NETWORKS[scale], projected=on_grid and plane.clean)
+    if folder is not None:
+        folder.put(key, {name: torch.as_tensor(value) for name, value in found.items()})
+    return found
+
+
+def _columns(
+    rows: Sequence[Measured], dims: tuple[str, ...], shape: tuple[int, ...], like: Measured | None = None
+) -> dict[str, Any]:
+    """Each measure of the points as a variable; `coverage` has one axis more, the network."""
+    columns: dict[str, Any] = {}
+    for name, first in (like or rows[0]).items():
+        table = np.array([row[name] for row in rows]).reshape(*shape, *first.shape)
+        columns[name] = ((*dims, "network"), table) if first.ndim else (dims, table)
+    return columns
+
+
+def _attributes(plane: Plane, asked: Mapping[str, Any], scale: Scale, seed: int) -> dict[str, Any]:
+    return {
         "plane": plane.id,
         "title": plane.title,
         "x": plane.x,
         "y": plane.y,
+        "clean": int(plane.clean),
         "scale": str(scale),
         "roots": [seed],
-    }
-    attributes |= {"networks": NETWORKS[scale], "fraction": MARGINS[0], "started": started, "ended": now()}
-    data = xr.Dataset(grid | spots | where, coords={"x": xs, "y": ys})
-    return data.assign_attrs(attributes | {f"env_{name}": value for name, value in environment().items()})
-
-
-def _point(
-    plane: Plane, asked: Mapping[str, Any], x: float, y: float, clean: bool, scale: Scale, seed: int
-) -> dict[str, float | int]:
-    chosen = plane.settings(asked, x, y, clean)
-    bench = Bench(chosen, seed)
-    values, done, dynamics = _coverage(bench, NETWORKS[scale], projected=clean)
-    found = bootstrap(values, numpy_generator(seed, Stream.BOOTSTRAP))
-    law = 1 / chosen.data.views
-    return {
-        "margin": found.value,
-        "low": found.low,
-        "high": found.high,
-        "excess": (found.value - law) / (1 - law),
-        "done": done,
-        "dynamics": dynamics,
-    }
-
-
-def _coverage(bench: Bench, count: int, projected: bool) -> tuple[NDArray[np.float64], float, int]:
-    """Margin-0.1 coverage of `count` networks, the share that met its stopping rule, and which dynamics were used."""
-    family = bench.family()
-    if projected and isinstance(family, PatchNet):
-        try:
-            projection = Projection(bench.settings, bench.distribution)
-            weight = family.init(bench.generators(Role.MEMBER, 0, count))["weight"]
-            ran = run_projected(projection, projection.correlations(weight), bench.settings.train)
-        except ViewraceError:  # says what makes it invalid here: the full network is always valid
-            pass
-        else:
-            probes = bench.distribution.probes()
-            ends = {"weight": projection.lift(ran.correlation, weight)}
-            logits = evaluate_logits(family, ends, probes.flatten(0, 2).to(torch.float32)).unflatten(1, probes.shape[:3])
-            return coverage(logits, MARGINS[0]), float(ran.done.double().mean()), PROJECTED
-    networks = Lab(bench.settings, [bench.root]).members(bench, count)
-    return margin(networks.views.probes), float((networks.trained.outcome == 0).double().mean()), FULL
+        "networks": NETWORKS[scale],
+        "fraction": MARGINS[0],
+        "steps": plane.settings(asked, plane.x_values[0], plane.y_values[0]).train.steps,
+        "changes": json.dumps(dict(asked)),
+    } | {f"env_{name}": value for name, value in environment().items()}

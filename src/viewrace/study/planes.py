@@ -12,18 +12,18 @@ import numpy as np
 from viewrace.claims import Scale
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
-from viewrace.presets import preset
+from viewrace.presets import resolve
 
 __all__ = ["PLANES", "Plane", "find_plane"]
 
-CLEAN: Mapping[str, Any] = {"data.noise": 0.0, "data.feature_noise": 0.0}
+CLEAN: dict[str, Any] = {"data.noise": 0.0, "data.feature_noise": 0.0}
 """Without noise a patch network lives in the span of the features, so the projected dynamics are exact."""
 
 
 @dataclass(frozen=True)
 class Plane:
-    """Two settings varied together. base: what differs from the preset throughout. spots: points where full networks are
-    trained with the preset's own noise, beside what the plane's dynamics say."""
+    """Two settings varied together. clean: drawn without noise, where the projected dynamics are exact. base: what else
+    differs from the preset. spots: points where full networks are trained with the preset's own noise, beside the others."""
 
     id: str
     title: str
@@ -31,15 +31,15 @@ class Plane:
     y: str
     x_values: tuple[float, ...]
     y_values: tuple[float, ...]
+    clean: bool = False
     base: Mapping[str, Any] = field(default_factory=dict)
     spots: tuple[tuple[float, float], ...] = ()
 
-    def settings(self, asked: Mapping[str, Any], x: float, y: float, clean: bool = True) -> Settings:
-        """The settings at a point; dimensions and patches follow the number of views."""
+    def settings(self, asked: Mapping[str, Any], x: float, y: float, on_grid: bool = True) -> Settings:
+        """The settings at a point of the grid or at a spot; dimensions and patches follow the number of views."""
         point = {self.x: _plain(self.x, x), self.y: _plain(self.y, y)}
-        chosen = dict(asked) | (dict(self.base) if clean else {}) | point
-        start = preset(int(chosen.get("data.views", 3)), int(chosen.get("data.classes", 10)))
-        return start.replace(**chosen)
+        chosen = (CLEAN if self.clean and on_grid else {}) | {**self.base, **asked} | point
+        return resolve(chosen)
 
     def grid(self, scale: Scale) -> tuple[list[float], list[float]]:
         """The values along x and y; at smoke scale only the ends and the middle."""
@@ -64,8 +64,8 @@ PLANES: tuple[Plane, ...] = (
         "net.q",
         (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.15, 0.2, 0.3, 0.5, 1.0),
         (1, 2, 3, 4, 5, 6),
-        CLEAN,
-        ((0.03, 1), (0.03, 2), (0.03, 3), (0.03, 4), (0.2, 4), (1.0, 4), (0.1, 3), (0.1, 5)),
+        clean=True,
+        spots=((0.03, 1), (0.03, 2), (0.03, 3), (0.03, 4), (0.2, 4), (1.0, 4), (0.1, 3), (0.1, 5)),
     ),
     Plane(
         "mu-noise",
@@ -80,10 +80,10 @@ PLANES: tuple[Plane, ...] = (
         "Absent views and their number",
         "data.p",
         "data.views",
-        (0.2, 0.35, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0),
+        (0.2, 0.35, 0.5, 0.7, 0.8, 0.9, 0.95, 1.0),
         (2, 3, 4, 5, 6),
-        CLEAN,
-        ((0.5, 3), (0.8, 3), (1.0, 3), (0.5, 2), (1.0, 2), (0.8, 5), (1.0, 5)),
+        clean=True,
+        spots=((0.5, 3), (0.8, 3), (1.0, 2), (1.0, 3), (1.0, 5)),
     ),
     Plane(
         "delta-q",

@@ -15,6 +15,7 @@ from viewrace.claims import Lab
 from viewrace.claims.lab import Bench, Role
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
+from viewrace.files import write_text
 from viewrace.measure import Estimate, bootstrap, winner
 from viewrace.race import (
     RULES,
@@ -27,7 +28,6 @@ from viewrace.race import (
     start_of,
 )
 from viewrace.streams import Stream, numpy_generator
-from viewrace.study.files import write_text
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
 

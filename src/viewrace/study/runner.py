@@ -15,8 +15,8 @@ import viewrace
 from viewrace.claims import CLAIMS, Claim, Lab, Scale, Verdict, find
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
+from viewrace.files import write_text
 from viewrace.presets import resolve
-from viewrace.study.files import write_text
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
 

@@ -16,9 +16,9 @@ from viewrace.claims.single_view import measures
 from viewrace.config import Settings
 from viewrace.data import Distribution, check
 from viewrace.errors import ViewraceError
+from viewrace.files import write_text
 from viewrace.measure import Estimate, bootstrap, in_context_accuracy, margin, union
 from viewrace.streams import Stream, numpy_generator
-from viewrace.study.files import write_text
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
 from viewrace.train import Outcome

@@ -2,6 +2,7 @@
 
 from viewrace.train.film import Film
 from viewrace.train.losses import HardLoss, Loss, SoftLoss, averaged
+from viewrace.train.machine import require_training
 from viewrace.train.outcome import Outcome
 from viewrace.train.penalties import Penalty, ProbePenalty
 from viewrace.train.run import Trained, evaluate_logits, train
@@ -19,5 +20,6 @@ __all__ = [
     "Trained",
     "averaged",
     "evaluate_logits",
+    "require_training",
     "train",
 ]

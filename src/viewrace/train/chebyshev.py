@@ -6,7 +6,10 @@ import math
 from functools import cache
 from typing import NamedTuple
 
-__all__ = ["MOST_STAGES", "Scheme", "scheme", "stable_reach", "stages_for"]
+import torch
+from torch import Tensor
+
+__all__ = ["MOST_STAGES", "Scheme", "coefficients", "scheme", "stable_reach", "stages_for"]
 
 MOST_STAGES = 40
 DAMPING = 2 / 13
@@ -36,6 +39,22 @@ def scheme(stages: int) -> Scheme:
         step = 2 * b[j] * w1 / b[j - 1]
         rest.append((2 * b[j] * w0 / b[j - 1], -b[j] / b[j - 2], step, -(1 - b[j - 1] * value[j - 1]) * step))
     return Scheme(b[1] * w1, tuple(rest))
+
+
+def coefficients(stages: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weights of the first stage (seed,) and of the later ones (seed, stage, 4), for numbers of stages (seed,); 0 beyond."""
+    first, rest = (table[stages.cpu()].to(stages.device, dtype) for table in _tables())
+    return first, rest
+
+
+@cache
+def _tables() -> tuple[Tensor, Tensor]:
+    first = torch.zeros(MOST_STAGES + 1, dtype=torch.float64)
+    rest = torch.zeros(MOST_STAGES + 1, MOST_STAGES - 1, 4, dtype=torch.float64)
+    for stages in range(2, MOST_STAGES + 1):
+        found = scheme(stages)
+        first[stages], rest[stages, : stages - 1] = found.first, torch.tensor(found.rest, dtype=torch.float64)
+    return first, rest
 
 
 def stable_reach(stages: int) -> float:

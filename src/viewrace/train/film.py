@@ -44,14 +44,14 @@ class Film:
     def open(self, state: State) -> None:
         """Take the first frame, at the init."""
         shape = (len(self._moments),)
-        self.weights = {name: tensor.expand(*shape, *tensor.shape).clone() for name, tensor in state.params.items()}
-        self.time = state.time.expand(*shape, -1).clone()
+        self.weights = {name: tensor.cpu().expand(*shape, *tensor.shape).clone() for name, tensor in state.params.items()}
+        self.time = state.time.cpu().expand(*shape, -1).clone()
         self._open = torch.ones_like(self.time, dtype=torch.bool)
         self.watch(state)
 
     def watch(self, state: State) -> None:
         """Take the frames whose moment the seeds have reached since the last call."""
-        self._take(state, self._open & (self._moments[:, None] <= state.time))
+        self._take(state, self._open & (self._moments[:, None] <= state.time.cpu()))
 
     def close(self, state: State) -> None:
         """Fill the frames that were never reached with the end of training."""
@@ -60,6 +60,6 @@ class Film:
     def _take(self, state: State, due: Tensor) -> None:
         frame, seed = due.nonzero(as_tuple=True)
         for name, tensor in state.params.items():
-            self.weights[name][frame, seed] = tensor[seed]
-        self.time[frame, seed] = state.time[seed]
+            self.weights[name][frame, seed] = tensor.cpu()[seed]
+        self.time[frame, seed] = state.time.cpu()[seed]
         self._open = self._open & ~due

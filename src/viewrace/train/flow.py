@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from itertools import pairwise
 
 import torch
 from torch import Tensor
 
 from viewrace.nets import Params
-from viewrace.train.chebyshev import MOST_STAGES, scheme, stable_reach, stages_for
-from viewrace.train.objective import Objective, Point, take
+from viewrace.train.chebyshev import MOST_STAGES, coefficients, stable_reach, stages_for
+from viewrace.train.objective import Objective, Point, joined, take
 from viewrace.train.state import State
 from viewrace.train.trace import Trace
 
@@ -32,28 +33,26 @@ class _Flow:
     def __init__(self, objective: Objective, state: State, first: Point, error: float, steps: int, time: float | None):
         self.objective, self.state, self.error, self.steps, self.time = objective, state, error, steps, time
         self.gradient = {name: tensor.clone() for name, tensor in first.gradient.items()}
-        count, dtype = len(first.value), first.value.dtype
-        self.step = torch.full((count,), FIRST_STEP, dtype=dtype)
-        self.radius = torch.zeros(count, dtype=dtype)
-        self.calm = torch.ones(count, dtype=torch.bool)
+        self.step = torch.full_like(first.value, FIRST_STEP)
+        self.radius = torch.zeros_like(first.value)
+        self.calm = torch.ones_like(first.value, dtype=torch.bool)
         self.floor = {name: _rows(tensor).square().mean(dim=1).sqrt() for name, tensor in state.params.items()}
         largest = torch.stack(list(self.floor.values())).amax(dim=0)
         self.floor = {name: torch.where(value > 0, value, largest) for name, value in self.floor.items()}
 
     def advance(self, seeds: Tensor) -> Tensor:
-        """Try one step of each seed, those with the same number of stages together. Returns the seeds that moved."""
+        """Try one step of each seed, each with as many stages as it needs. Returns the seeds that moved."""
         affordable = (self.steps - self.state.evaluations[seeds]).clamp(max=MOST_STAGES)
-        reach = torch.tensor([stable_reach(most) for most in affordable.tolist()]) / self.radius[seeds].clamp(min=1e-30)
-        step = torch.minimum(self.step[seeds], reach.to(self.step.dtype))
+        reach = self.step.new_tensor([stable_reach(most) for most in affordable.tolist()]) / self.radius[seeds].clamp(min=1e-30)
+        step = torch.minimum(self.step[seeds], reach)
         if self.time is not None:
             step = torch.minimum(step, (self.time - self.state.time[seeds]).to(step.dtype))
         self.step[seeds] = step
-        wanted = torch.tensor([_bucket(stages_for(value)) for value in (step * self.radius[seeds]).tolist()])
-        stages = torch.minimum(wanted, affordable)
-        moved = [self._group(seeds[stages == count], int(count)) for count in stages.unique()]
-        return torch.cat(moved)
+        wanted = affordable.new_tensor([_bucket(stages_for(value)) for value in (step * self.radius[seeds]).tolist()])
+        stages, order = torch.minimum(wanted, affordable).sort(descending=True, stable=True)
+        return self._try(seeds[order], stages)
 
-    def _group(self, seeds: Tensor, stages: int) -> Tensor:
+    def _try(self, seeds: Tensor, stages: Tensor) -> Tensor:
         start, slope = take(self.state.params, seeds), take(self.gradient, seeds)
         step = self.step[seeds]
         end, point, radius = self._stages(start, slope, step, seeds, stages)
@@ -73,25 +72,28 @@ class _Flow:
         self.state.failed[seeds] |= self.step[seeds] < LEAST_STEP * (1 + self.state.time[seeds])
         return moved
 
-    def _stages(self, start: Params, slope: Params, step: Tensor, seeds: Tensor, stages: int) -> tuple[Params, Point, Tensor]:
-        first, rest = scheme(stages)
-        before = start
-        now = {name: start[name] - first * _like(step, start[name]) * slope[name] for name in start}
-        last_slope, radius = slope, torch.zeros_like(step)
-        point = self.objective.at(now, seeds, count_right=False)
-        for index, (mu, nu, move, pull) in enumerate(rest):
-            gain = _distance(point.gradient, last_slope) / _distance(now, before).clamp(min=1e-30)
-            radius, last_slope = torch.maximum(radius, gain), point.gradient
-            following = {
-                name: (1 - mu - nu) * start[name]
-                + mu * now[name]
-                + nu * before[name]
-                - _like(step, start[name]) * (move * point.gradient[name] + pull * slope[name])
-                for name in start
-            }
-            before, now = now, following
-            point = self.objective.at(now, seeds, count_right=index == len(rest) - 1)
-        return now, point, radius
+    def _stages(self, start: Params, slope: Params, step: Tensor, seeds: Tensor, stages: Tensor) -> tuple[Params, Point, Tensor]:
+        """The end of a step, what was measured there, and the largest gain of the gradient between two stages.
+
+        Seeds come with the most stages first, so those that go on are always the first few, and all are evaluated together.
+        """
+        first, rest = coefficients(stages, step.dtype)
+        live = [int((stages > index).sum()) for index in range(int(stages[0]) + 1)]
+        before, last_slope, radius = start, slope, torch.zeros_like(step)
+        now = {name: start[name] - _like(first * step, start[name]) * slope[name] for name in start}
+        ended: list[tuple[Params, Point]] = []
+        for index, (here, on) in enumerate(pairwise(live)):
+            point = self.objective.at(now, seeds[:here], count_right=on < here)
+            if on < here:
+                ended.insert(0, (take(now, slice(on, here)), point.take(slice(on, here))))
+            if on == 0:
+                break
+            now, before, last_slope, gradient = (take(item, slice(on)) for item in (now, before, last_slope, point.gradient))
+            gain = _distance(gradient, last_slope) / _distance(now, before).clamp(min=1e-30)
+            radius[:on] = torch.maximum(radius[:on], gain)
+            following = _next(take(start, slice(on)), now, before, gradient, take(slope, slice(on)), step[:on], rest[:on, index])
+            before, now, last_slope = now, following, gradient
+        return joined([end for end, _ in ended]), Point.joined([point for _, point in ended]), radius
 
     def _error(self, start: Params, end: Params, slope: Params, new_slope: Params, step: Tensor, seeds: Tensor) -> Tensor:
         """Largest error of any row of weights over what is allowed: `error` x (row norm + a typical row's at init)."""
@@ -103,13 +105,24 @@ class _Flow:
         return torch.nan_to_num(worst, nan=math.inf)
 
 
+def _next(start: Params, now: Params, before: Params, gradient: Params, slope: Params, step: Tensor, weights: Tensor) -> Params:
+    """The next stage, from a step's start, the last two stages and the gradients at the last one and at the start."""
+    mu, nu, move, pull = weights.unbind(dim=1)
+    found = {}
+    for name, tensor in start.items():
+        kept, mu_, nu_, move_, pull_ = (_like(each, tensor) for each in (1 - mu - nu, mu, nu, -step * move, -step * pull))
+        following = (kept * tensor).addcmul_(mu_, now[name]).addcmul_(nu_, before[name])
+        found[name] = following.addcmul_(move_, gradient[name]).addcmul_(pull_, slope[name])
+    return found
+
+
 def _like(per_seed: Tensor, tensor: Tensor) -> Tensor:
     return per_seed.view(-1, *(1,) * (tensor.dim() - 1))
 
 
 def _distance(first: Params, second: Params) -> Tensor:
-    squares = [(first[name] - second[name]).flatten(1).square().sum(dim=1) for name in first]
-    return torch.stack(squares).sum(dim=0).sqrt()
+    norms = [(first[name] - second[name]).flatten(1).norm(dim=1) for name in first]
+    return norms[0] if len(norms) == 1 else torch.stack(norms).norm(dim=0)
 
 
 def _rows(tensor: Tensor) -> Tensor:
@@ -119,7 +132,7 @@ def _rows(tensor: Tensor) -> Tensor:
 
 
 def _bucket(stages: int) -> int:
-    """Few distinct numbers of stages, so that seeds share their batches: 2, 3, 4, then steps of a quarter."""
+    """Few distinct numbers of stages, so that seeds end their steps together: 2, 3, 4, then steps of a quarter."""
     size = 2
     while size < stages:
         size = max(size + 1, math.floor(size * 1.25))

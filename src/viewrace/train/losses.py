@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from copy import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -23,7 +24,10 @@ class Evaluation(NamedTuple):
 
 
 class Loss(ABC):
-    """A loss over one training set, for many seeds."""
+    """A loss over one training set, for many seeds.
+
+    Inside, classes come before examples: a softmax over the last of few classes costs ten times one that runs along examples.
+    """
 
     labels: Tensor
 
@@ -31,18 +35,47 @@ class Loss(ABC):
         """(seed,) what the tolerance is a fraction of: 1 for hard labels, the gap of a blank student for soft ones."""
         return torch.ones(seeds)
 
+    def to(self, device: torch.device) -> Self:
+        """The same loss with its tensors on a device."""
+        moved = copy(self)
+        for name, held in vars(self).items():
+            if isinstance(held, Tensor | _Labels):
+                setattr(moved, name, held.to(device))
+        return moved
+
     @abstractmethod
     def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
         """Value and residual at logits (seed, example, class) of the networks `seeds`, on all or the given examples."""
 
 
-def _cross_entropy(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    log_probability = logits.log_softmax(dim=-1)
-    index = labels.view(1, -1, 1)
-    value = -log_probability.gather(-1, index.expand(len(logits), -1, -1)).mean(dim=(1, 2))
-    residual = log_probability.exp_()
-    residual.scatter_add_(-1, index.expand(len(logits), -1, -1), -torch.ones_like(residual[..., :1]))
-    return value, residual
+class _Labels:
+    """Labels (example,), and as rows (class, example) that are 1 at the label and 0 elsewhere, made once for all examples."""
+
+    def __init__(self, labels: Tensor):
+        self.labels = labels
+        self._whole = labels.new_empty(0)
+
+    def to(self, device: torch.device) -> _Labels:
+        return _Labels(self.labels.to(device))
+
+    def onehot(self, like: Tensor, examples: Tensor | None) -> Tensor:
+        """(class, example) in the number format and with the classes of `like` (seed, class, example)."""
+        if examples is not None:
+            return _onehot(self.labels[examples], like)
+        if self._whole.dtype != like.dtype or len(self._whole) != like.shape[1]:
+            self._whole = _onehot(self.labels, like)
+        return self._whole
+
+
+def _onehot(labels: Tensor, like: Tensor) -> Tensor:
+    return (labels == torch.arange(like.shape[1], device=labels.device)[:, None]).to(like.dtype)
+
+
+def _cross_entropy(rows: Tensor, onehot: Tensor) -> tuple[Tensor, Tensor]:
+    """Of logits (seed, class, example) and labels (class, example): the value (seed,), and p - y."""
+    log_probability = rows.log_softmax(dim=1)
+    value = (log_probability.flatten(1) @ onehot.flatten()) / -rows.shape[2]
+    return value, log_probability.exp_().sub_(onehot)
 
 
 class HardLoss(Loss):
@@ -54,22 +87,24 @@ class HardLoss(Loss):
 
     def __init__(self, labels: Tensor, kind: str = "ce", entropy: float = 0.0):
         self.labels, self.kind, self.entropy = labels, kind, entropy
+        self._targets = _Labels(labels)
 
     def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
-        labels = self.labels if examples is None else self.labels[examples]
+        rows = logits.mT
+        onehot = self._targets.onehot(rows, examples)
         if self.kind == "ce":
-            value, residual = _cross_entropy(logits, labels)
+            value, residual = _cross_entropy(rows, onehot)
         else:
-            residual = logits - torch.nn.functional.one_hot(labels, logits.shape[-1]).to(logits.dtype)
-            value = residual.square().sum(dim=-1).mean(dim=1) / 2
+            residual = rows - onehot
+            value = residual.square().sum(dim=1).mean(dim=1) / 2
         gap = value
         if self.entropy:
-            log_probability = logits.log_softmax(dim=-1)
+            log_probability = rows.log_softmax(dim=1)
             probability = log_probability.exp()
-            unsure = -(probability * log_probability).sum(dim=-1, keepdim=True)
+            unsure = -(probability * log_probability).sum(dim=1, keepdim=True)
             residual = residual - self.entropy * probability * (log_probability + unsure)
             value = gap + self.entropy * unsure.mean(dim=(1, 2))
-        return Evaluation(value, residual / len(labels), gap)
+        return Evaluation(value, residual.div_(rows.shape[2]).mT, gap)
 
 
 class SoftLoss(Loss):
@@ -103,11 +138,14 @@ class SoftLoss(Loss):
         one_sided: bool = True,
     ):
         self.labels, self.kind, self.one_sided = labels, kind, one_sided
+        self._targets = _Labels(labels)
         self.temperature = torch.as_tensor(temperature, dtype=teacher.dtype).reshape(-1, 1, 1)
         self.alpha = torch.as_tensor(alpha, dtype=teacher.dtype).reshape(-1, 1, 1)
         self.cut = self.temperature**2 if truncation is None else torch.full_like(self.temperature, truncation)
         shown = torch.minimum(teacher, self.cut) if kind == "azl" else teacher
-        self.log_target = (shown / self.temperature).log_softmax(dim=-1)
+        self.log_target = (shown.mT / self.temperature).log_softmax(dim=1)
+        self.target = self.log_target.exp()
+        self.soft_alone = kind == "kd" and bool((self.alpha == 1).all())
 
     @classmethod
     def from_config(cls, config: Distill, labels: Tensor, teacher: Tensor, temperature: Tensor | float | None = None) -> SoftLoss:
@@ -116,30 +154,31 @@ class SoftLoss(Loss):
         return cls(labels, teacher, temperature, config.alpha, config.loss, config.truncation, config.one_sided)
 
     def reference(self, seeds: int) -> Tensor:
-        blank = torch.zeros((), dtype=self.log_target.dtype).expand(seeds, *self.log_target.shape[1:])
-        return self.evaluate(blank, torch.arange(seeds)).gap
+        blank = self.target.new_zeros(()).expand(seeds, *self.target.mT.shape[1:])
+        return self.evaluate(blank, torch.arange(seeds, device=blank.device)).gap
 
     def evaluate(self, logits: Tensor, seeds: Tensor, examples: Tensor | None = None) -> Evaluation:
-        labels = self.labels if examples is None else self.labels[examples]
-        target = _pick(self.log_target, seeds)
-        target = target if examples is None else target[:, examples]
-        hard_value, hard = _cross_entropy(logits, labels)
+        rows = logits.mT
         soft = self._truncated if self.kind == "azl" else self._hinton
-        hard_weight, soft_weight, update, gap = soft(logits, target, seeds)
-        value = hard_weight.flatten() * hard_value + soft_weight.flatten() * gap
-        return Evaluation(value, (hard_weight * hard + soft_weight * update) / len(labels), gap)
+        hard_weight, soft_weight, update, gap = soft(rows, seeds, slice(None) if examples is None else examples)
+        value, residual = soft_weight.flatten() * gap, soft_weight * update
+        if not self.soft_alone:
+            hard_value, hard = _cross_entropy(rows, self._targets.onehot(rows, examples))
+            value, residual = value + hard_weight.flatten() * hard_value, residual + hard_weight * hard
+        return Evaluation(value, residual.div_(rows.shape[2]).mT, gap)
 
-    def _hinton(self, logits: Tensor, target: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _hinton(self, rows: Tensor, seeds: Tensor, examples: Tensor | slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         tau, alpha = _pick(self.temperature, seeds), _pick(self.alpha, seeds)
-        log_student = (logits / tau).log_softmax(dim=-1)
-        divergence = (target.exp() * (target - log_student)).sum(dim=-1).mean(dim=1)
-        return 1 - alpha, alpha, tau * (log_student.exp() - target.exp()), tau.flatten() ** 2 * divergence
+        target, log_target = (_pick(item, seeds)[:, :, examples] for item in (self.target, self.log_target))
+        log_student = (rows / tau).log_softmax(dim=1)
+        divergence = (target * (log_target - log_student)).sum(dim=1).mean(dim=1)
+        return 1 - alpha, alpha, tau * (log_student.exp_() - target), tau.flatten() ** 2 * divergence
 
-    def _truncated(self, logits: Tensor, target: Tensor, seeds: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        tau, alpha, cut = (_pick(item, seeds) for item in (self.temperature, self.alpha, self.cut))
-        update = (torch.minimum(logits, cut) / tau).softmax(dim=-1) - target.exp()
-        gap = -update.clamp(max=0).sum(dim=-1).mean(dim=1)
-        update = update.clamp(max=0) if self.one_sided else update * (logits < cut)
+    def _truncated(self, rows: Tensor, seeds: Tensor, examples: Tensor | slice) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        tau, alpha, cut, target = (_pick(item, seeds) for item in (self.temperature, self.alpha, self.cut, self.target))
+        update = (torch.minimum(rows, cut) / tau).softmax(dim=1) - target[:, :, examples]
+        gap = -update.clamp(max=0).sum(dim=1).mean(dim=1)
+        update = update.clamp_(max=0) if self.one_sided else update * (rows < cut)
         return torch.ones_like(alpha), alpha, update, gap
 
 

@@ -15,6 +15,7 @@ from viewrace.train.descent import descend
 from viewrace.train.film import Film
 from viewrace.train.flow import integrate
 from viewrace.train.losses import Loss
+from viewrace.train.machine import machine, number_format, require_training
 from viewrace.train.objective import BLOCK_NUMBERS, Objective, take
 from viewrace.train.outcome import count_outcomes, judge_outcome
 from viewrace.train.penalties import Penalty
@@ -66,12 +67,11 @@ def evaluate_logits(family: Family, params: Params, inputs: Tensor) -> Tensor:
     """(seed, example, class) logits, computed in blocks of seeds and examples so that memory stays bounded."""
     count = len(next(iter(params.values())))
     rows = max(1, min(len(inputs), BLOCK_NUMBERS // family.activations(1)))
-    seeds = max(1, BLOCK_NUMBERS // family.activations(rows))
-    blocks = [
-        torch.cat([family.logits(take(params, slice(s, s + seeds)), part) for part in inputs.split(rows)], dim=1)
-        for s in range(0, count, seeds)
-    ]
-    return torch.cat(blocks)
+    block = max(1, BLOCK_NUMBERS // family.activations(rows))
+    logits = []
+    for part in map(family.prepare, inputs.split(rows)):
+        logits.append(torch.cat([family.logits(take(params, slice(at, at + block)), part) for at in range(0, count, block)]))
+    return torch.cat(logits, dim=1) if len(logits) > 1 else logits[0].contiguous()
 
 
 def train(
@@ -97,13 +97,32 @@ def train(
         raise ViewraceError(
             f"a film is taken of the gradient flow alone, received train.method = {config.method}: set it to flow"
         )
-    dtype = torch.float64 if config.precision == "float64" else torch.float32
+    require_training(family, len(next(iter(init.values()))) if isinstance(init, dict) else len(init), loss.labels, config)
     params = init if isinstance(init, dict) else family.init(init)
-    params = {name: tensor.to(dtype) for name, tensor in params.items()}
-    objective = Objective(family, inputs.to(dtype), loss, penalty)
-    everyone = torch.arange(len(next(iter(params.values()))))
+    with machine(config) as device:
+        return _trained(family, params, inputs, loss, config, device, order, progress, trace, film, penalty)
+
+
+def _trained(
+    family: Family,
+    params: Params,
+    inputs: Tensor,
+    loss: Loss,
+    config: Train,
+    device: torch.device,
+    order: int,
+    progress: Progress | None,
+    trace: Trace | None,
+    film: Film | None,
+    penalty: Penalty | None,
+) -> Trained:
+    dtype, labels = number_format(config), loss.labels
+    everyone = torch.arange(len(next(iter(params.values()))), device=device)
+    params = {name: tensor.to(device, dtype) for name, tensor in params.items()}
+    loss = loss.to(device)
+    objective = Objective(family, inputs.to(device, dtype), loss, penalty)
     first = objective.at(params, everyone)
-    state = State.start(params, first, loss.reference(len(everyone)).to(dtype))
+    state = State.start(params, first, loss.reference(len(everyone)).to(device, dtype))
     watch = _watcher(progress, film, config.steps)
     if film is not None:
         film.open(state)
@@ -113,10 +132,12 @@ def train(
         descend(objective, state, config, order, watch)
     if film is not None:
         film.close(state)
-    recall = _recall(family, state.params, inputs.to(dtype), loss.labels)
-    gap = torch.where(state.failed, torch.nan, state.gap)
-    outcome = judge_outcome(state.done, gap, state.first_gap, recall)
-    return Trained(family, state.params, outcome, state.value, state.gap, state.right, state.evaluations, state.time)
+    ended = {name: tensor.cpu() for name, tensor in state.params.items()}
+    gap = torch.where(state.failed, torch.nan, state.gap).cpu()
+    recall = _recall(family, ended, inputs.to(dtype), labels)
+    outcome = judge_outcome(state.done.cpu(), gap, state.first_gap.cpu(), recall)
+    columns = (state.value, state.gap, state.right, state.evaluations, state.time)
+    return Trained(family, ended, outcome, *(column.cpu() for column in columns))
 
 
 def _watcher(progress: Progress | None, film: Film | None, steps: int) -> Callable[[State], None]:

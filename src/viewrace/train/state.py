@@ -33,7 +33,7 @@ class State:
     @classmethod
     def start(cls, params: Params, first: Point, reference: Tensor) -> State:
         """The state at the initial weights; one evaluation is spent."""
-        count = len(first.value)
+        count, device = len(first.value), first.value.device
         return cls(
             params={name: tensor.clone() for name, tensor in params.items()},
             value=first.value.clone(),
@@ -41,10 +41,10 @@ class State:
             first_gap=first.gap.clone(),
             reference=reference,
             right=first.right.clone(),
-            evaluations=torch.ones(count, dtype=torch.int64),
-            time=torch.zeros(count, dtype=torch.float64),
-            done=torch.zeros(count, dtype=torch.bool),
-            failed=torch.zeros(count, dtype=torch.bool),
+            evaluations=torch.ones(count, dtype=torch.int64, device=device),
+            time=torch.zeros(count, dtype=torch.float64, device=device),
+            done=torch.zeros(count, dtype=torch.bool, device=device),
+            failed=torch.zeros(count, dtype=torch.bool, device=device),
         )
 
     def accept(self, seeds: Tensor, params: Params, point: Point, rows: Tensor | slice = slice(None)) -> None:

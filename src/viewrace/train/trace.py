@@ -31,7 +31,7 @@ class Trace:
         if not isinstance(family, PatchNet):
             return
         first = {name: tensor[:1] for name, tensor in params.items()}
-        self.correlation.append(family.view_correlation(first, self.features)[0].clone())
+        self.correlation.append(family.view_correlation(first, self.features)[0].cpu().clone())
         self.time.append(time)
         self.evaluations.append(evaluations)
         self.loss.append(loss)

@@ -16,6 +16,7 @@ from viewrace.claims import Lab
 from viewrace.claims.lab import Bench, Networks, Role
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
+from viewrace.files import write_json, write_text
 from viewrace.measure import Estimate
 from viewrace.nets import Family, Params
 from viewrace.streams import Stream, numpy_generator
@@ -25,7 +26,6 @@ from viewrace.study.diagnosis.ladder import climb, trainings
 from viewrace.study.diagnosis.lines import Line, Rung
 from viewrace.study.diagnosis.recipe import Ingredient, missing
 from viewrace.study.diagnosis.words import cause_words, conclusion
-from viewrace.study.files import write_json, write_text
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
 

@@ -1,0 +1,103 @@
+"""`viewrace audit`: a user's own model and data, or only what its members say of test examples."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Console
+
+from viewrace.errors import ViewraceError
+
+if TYPE_CHECKING:
+    from viewrace.auditing import Audit
+
+__all__ = ["audit"]
+
+console = Console()
+SPLITS: tuple[Literal["train", "test"], ...] = ("train", "test")
+
+
+def audit(
+    model: Annotated[str | None, typer.Option("--model", metavar="MODULE:NAME", help="builds one network of yours")] = None,
+    data: Annotated[str | None, typer.Option("--data", metavar="SPEC", help="digits, cifar10:DIR, folder:DIR, ..")] = None,
+    logits: Annotated[list[Path] | None, typer.Option("--logits", metavar="FILE", help="saved logits and labels instead")] = None,
+    saved: Annotated[Path | None, typer.Option("--saved", metavar="FILE", help="members that were trained before")] = None,
+    budget: Annotated[float, typer.Option("--budget", metavar="MINUTES", help="time for all training")] = 10.0,
+    members: Annotated[int | None, typer.Option("--members", metavar="N", help="default: as the budget allows")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="images of each split, at most")] = None,
+    changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="how to train, e.g. epochs=20")] = None,
+    average: Annotated[str, typer.Option("--average", help="logits or probabilities")] = "logits",
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help="root seed")] = 1,
+    out: Annotated[Path | None, typer.Option("--out", metavar="DIR", help="folder for page, JSON and members")] = None,
+) -> None:
+    """Say whether an ensemble of your model helps, why, and whether one network can be taught the gain."""
+    from viewrace.auditing import audit_logits, read_logits
+    from viewrace.files import write_json, write_whole
+    from viewrace.report import write_audit
+    from viewrace.screen import audit_table
+    from viewrace.study.provenance import environment
+
+    if logits and (model or data or saved):
+        raise ViewraceError("give either --logits, or --model and --data: the audit reads logits or makes its own")
+    if logits:
+        name = logits[0].stem
+        found = audit_logits(*read_logits(logits), average=average, seed=seed)
+    elif model is None or data is None:
+        raise ViewraceError("an audit needs --model and --data, or --logits: see viewrace audit --help")
+    else:
+        name = f"{model.replace(':', '.')}-{data.partition(':')[0]}"
+    out = out or Path("results") / f"audit-{name}-seed{seed}"
+    if model is not None and data is not None:
+        found = _trained(model, data, limit, saved, members, budget, changes, average, seed, out)
+    tree = found.to_json() | {"name": name}
+    write_json(out / "audit.json", tree)
+    write_whole(out / "audit.html", lambda partial: write_audit(tree, partial, environment()))
+    console.print(audit_table(tree))
+    for line in found.advice:
+        console.print(line, style="bold", highlight=False, markup=False)
+    for flag in found.flags:
+        console.print(f"note: {flag}", style="yellow", highlight=False, markup=False)
+    console.print(f"report: {out / 'audit.html'}", highlight=False, soft_wrap=True)
+
+
+def _trained(
+    model: str,
+    data: str,
+    limit: int | None,
+    saved: Path | None,
+    members: int | None,
+    budget: float,
+    changes: list[str] | None,
+    average: str,
+    seed: int,
+    out: Path,
+) -> Audit:
+    """The audit of a model; its members are kept in `out`, where they were not read from a file."""
+    from viewrace.auditing import audit as run
+    from viewrace.config import parse_override
+    from viewrace.data.images import load_images
+    from viewrace.nets.module import import_factory
+    from viewrace.screen import Screen
+    from viewrace.train.members import MemberConfig, Members
+
+    factory, config = import_factory(model), MemberConfig(**dict(parse_override(change) for change in changes or []))
+    if saved is not None and members is not None:
+        raise ViewraceError("give either --saved or --members: saved members are taken as many as they are")
+    train, test = (load_images(data, split, limit) for split in SPLITS)
+    have = members if saved is None else Members.load(saved, factory)
+    save = out / "members.safetensors" if saved is None else None
+    with Screen(console) as screen:
+        return run(
+            factory,
+            train,
+            test,
+            members=have,
+            budget=budget,
+            config=config,
+            average=average,
+            seed=seed,
+            save=save,
+            progress=screen.moves_on,
+        )
