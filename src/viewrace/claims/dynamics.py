@@ -31,12 +31,12 @@ class Dynamics(Claim):
     )
     source = "Allen-Zhu & Li, ICLR 2023 (correlations as the state, the power-law race); equations in docs/dynamics.md"
     protocol = (
-        "Projected against full: without noise, the first networks of each root seed, K = 3, 10, 10 classes by scale; all weights "
-        "of the full network integrated in float64 (Dormand-Prince 8(5,3), relative error of a step 1e-8), the projected one as "
-        "it is run by default. The largest difference of a correlation of a neuron with a feature, over neurons, features, "
-        "classes and all steps of the projected run, at equal times, over the largest correlation: at most "
-        f"{DEVIATION:g}. Mean-field against full networks as they are trained, noise "
-        f"included, from the same initial weights: winners agree in at least {WINNERS:g} of (seed, class) at the preset, from "
+        "Projected against full: without noise, the first networks of each root seed, K = 3, 10, 10 classes by scale; all "
+        "weights of the full network integrated in float64 (Dormand-Prince 8(5,3), relative error of a step 1e-8), the "
+        "projected one as it is run by default. The largest difference of a correlation of a neuron with a feature, over neurons, "
+        "features, classes and all steps of the projected run, at equal times, over the largest correlation: at most "
+        f"{DEVIATION:g}. Mean-field against full networks as they are trained, noise included, from the same initial weights: "
+        f"winners agree in at least {WINNERS:g} of (seed, class) at the preset, from "
         "the correlations alone (raw), and from those that the initial growth on the training data stands for (growth); "
         f"coverage, from growth, less that of the full network differs from 0 by at most {CURVE:g} at every init, q and M. "
         "Lotka-Volterra and power form: the leader's share of its class's correlations at the end, less that of noise-free "

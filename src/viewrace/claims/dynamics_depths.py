@@ -15,6 +15,7 @@ from viewrace.config import Settings
 from viewrace.measure import winner
 from viewrace.presets import preset
 from viewrace.race import MeanField, Projection, compete, lotka_volterra, run_mean_field, start_of
+from viewrace.race.stiff import settle
 from viewrace.race.trajectory import Film, run
 from viewrace.train import Trace, evaluate_logits, train
 from viewrace.train.objective import Objective
@@ -36,6 +37,8 @@ __all__ = [
 CLEAN: dict[str, Any] = {"data.noise": 0.0, "data.feature_noise": 0.0}
 CLOSE = 1e-8
 """Relative error of a step of the full network where it stands for the exact flow; the absolute one is the same."""
+RACE_STEPS = 1500
+"""Evaluations of the explicit method, enough for most networks; where more is asked for, what is left is stiff."""
 MARGIN = 0.1
 
 
@@ -132,7 +135,9 @@ def projected(bench: Bench, count: int) -> Projected:
     projection, family = Projection(bench.settings, bench.distribution), bench.family()
     weight = family.init(bench.generators(Role.MEMBER, 0, count))["weight"]
     start = projection.correlations(weight)
-    ran = run(projection, start, bench.settings.train)
+    train = bench.settings.train
+    raced = run(projection, start, train.model_copy(update={"steps": min(train.steps, RACE_STEPS)}))
+    ran = settle(projection, raced, train)
     shown = bench.distribution.probes()
     logits = evaluate_logits(family, {"weight": projection.lift(ran.correlation, weight)}, shown.flatten(0, 2))
     own_start, own_end = own_views(projection, start), own_views(projection, ran.correlation)

@@ -36,7 +36,7 @@ AXES: dict[str, tuple[float, ...]] = {"net.init": (0.02, 0.03, 0.1, 0.2, 0.3), "
 """Along which coverage is compared, each alone around the settings."""
 FEATURE_NOISE = (0.0, 0.05, 0.1, 0.2)
 """Along which winners and coverage are compared, not judged."""
-INITS = (0.02, 0.05, 0.1)
+INITS = (0.03, 0.05, 0.1)
 AMPLITUDES = (0.3, 0.45, 0.6, 0.75, 0.9)
 """The map of where mean-field races fail: distracting views of amplitude uniform in [a / 2, a], without noise."""
 POWERS = (2, 4)

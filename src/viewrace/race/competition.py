@@ -33,8 +33,8 @@ def compete(start: Tensor, rate: Tensor, q: int, left: float = LEFT, capacity: f
     used = float(start.double().square().sum(-1).max())
     if q < 2 or not 0 < left < 1 or used >= goal:
         raise ViewraceError(
-            f"a competition needs q of at least 2, 0 < left < 1 and a start that has used up less than its end, received q = {q}, "
-            f"left = {left:g}, {used / capacity**2:.3g} used up: change the one that is out of range"
+            f"a competition needs q of at least 2, 0 < left < 1 and a start that has used up less than its end, received "
+            f"q = {q}, left = {left:g}, {used / capacity**2:.3g} used up: change the one that is out of range"
         )
     w, rate = straight(start.double(), q), rate.double()
     alone = straight(torch.tensor(goal, dtype=torch.float64).sqrt(), q)

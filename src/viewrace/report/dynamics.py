@@ -78,7 +78,10 @@ def depths_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
             ylim=(0.15, None),
             title=f"n = {min(curves[f'{axis}_n']):.0f} to {max(curves[f'{axis}_n']):.0f} a point",
         )
+        if axis == "net.init":
+            ax.set_xscale("log")
         ax.set_xticks(curves[axis], [f"{value:g}" for value in curves[axis]])
+        ax.minorticks_off()
     axes[0][0].set_ylabel("coverage of one network, margin 0.1")
     _winners(axes[0][-1], curves)
     made.legend(*axes[0][0].get_legend_handles_labels(), loc="outside lower left", ncols=3)
@@ -108,19 +111,25 @@ def failing_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
         gap = name == "map_gap"
         image = ax.imshow(value, origin="lower", aspect="auto", cmap="RdBu" if gap else "viridis", **_range(gap))
         for (row, column), middle in np.ndenumerate(value):
-            fails = abs(middle) > BOUND if gap else middle < LEAST
-            text = f"{'fails' if fails else 'holds'}\n{middle:{'+' if gap else ''}.2f}\n"
-            text += f"[{low[row, column]:.2f}, {high[row, column]:.2f}]"
+            reach = float(low[row, column]), float(high[row, column])
+            text = f"{_word(gap, *reach)}\n{middle:{'+' if gap else ''}.2f}\n[{reach[0]:.2f}, {reach[1]:.2f}]"
             strong = abs(middle) > 0.17 if gap else middle < 0.85
             ax.text(column, row, text, ha="center", va="center", fontsize=7, color="white" if strong else INK)
         ax.set_xticks(range(shape[1]), [f"{init:g}" for init in data["init"].values])
         ax.set_yticks(range(shape[0]), [f"{amplitude:g}" for amplitude in data["amplitude"].values])
-        ax.set(xlabel=TITLES["net.init"], title=f"{title}, n = {data.sizes['cell']} a cell")
+        ax.set(xlabel=f"{TITLES['net.init']}; n = {data.sizes['cell']} a cell", title=title)
         ax.grid(visible=False)
         made.colorbar(image, ax=ax, pad=0.02).outline.set_visible(False)
     axes[0][0].set_ylabel("largest amplitude of a distracting view")
     _noise(axes[0][2], curves)
     return made
+
+
+def _word(gap: bool, low: float, high: float) -> str:
+    """Whether the whole interval is within the bound, or none of it."""
+    if (low >= -BOUND and high <= BOUND) if gap else low >= LEAST:
+        return "holds"
+    return "fails" if ((low > BOUND or high < -BOUND) if gap else high < LEAST) else "unclear"
 
 
 def _noise(ax: Any, curves: Mapping[str, Any]) -> None:
@@ -130,10 +139,11 @@ def _noise(ax: Any, curves: Mapping[str, Any]) -> None:
     ax.axhspan(-BOUND, BOUND, color=INK, alpha=0.08, linewidth=0)
     ax.axhline(0, color=INK, linewidth=0.8)
     band(ax, curves[axis], line, COLOURS["margin"], "mean-field less full")
-    ax.text(0, BOUND, " holds", va="bottom", fontsize=8.5)
+    ax.text(curves[axis][-1], 0.9 * BOUND, "holds ", va="top", ha="right", fontsize=8.5)
+    ax.text(curves[axis][-1], -1.1 * BOUND, "fails ", va="top", ha="right", fontsize=8.5)
     ax.set_xticks(curves[axis], [f"{value:g}" for value in curves[axis]])
     sizes = f"{min(curves[f'{axis}_n']):.0f} to {max(curves[f'{axis}_n']):.0f}"
-    ax.set(xlabel=r"feature noise $\gamma$", title=f"Coverage, mean-field less full, n = {sizes}")
+    ax.set(xlabel=rf"feature noise $\gamma$; n = {sizes} a point", title="Coverage, mean-field less full")
 
 
 def _range(gap: bool) -> dict[str, float]:
