@@ -14,6 +14,7 @@ from viewrace.claims.dynamics_depths import exact, own_views
 from viewrace.claims.dynamics_runs import AXES, FEATURE_NOISE, LEADERS
 from viewrace.claims.lab import Bench, Role
 from viewrace.config import settings
+from viewrace.data import Distribution
 from viewrace.presets import preset
 from viewrace.race import MeanField, Projection, compete, lotka_volterra, mean_field_coverage, run_mean_field
 from viewrace.race.coordinate import correlation, straight
@@ -221,7 +222,7 @@ def test_a_mean_field_race_solves_its_equation(changes):
     start = np.abs(generator.normal(size=(6, 2, 1))) * 0.06 + 0.02
     strength = generator.uniform(0.8, 1.25, size=(6, 2))
     found = run_mean_field(field, torch.tensor(start, dtype=torch.float32), torch.tensor(strength, dtype=torch.float32))
-    h, q = field.nodes.double().numpy(), field.q
+    h, q, weight = field.nodes.double().numpy(), field.q, field.weight.double().numpy()
 
     def act(z):
         return np.minimum(z, 1) ** q / q + np.maximum(z - 1, 0)
@@ -230,15 +231,25 @@ def test_a_mean_field_race_solves_its_equation(changes):
         return (field.classes - 1) / (field.classes - 1 + np.exp(field.rho * act(h * x).sum(axis=1)))
 
     def equation(s):
-        return lambda _, x: s * (wrong(x)[:, None] * h * np.minimum(h * x, 1) ** (q - 1)).mean(axis=0)
+        return lambda _, x: s * (weight @ (wrong(x)[:, None] * h * np.minimum(h * x, 1) ** (q - 1)))
 
     def over(_, x):
-        return -np.log1p(-wrong(x)).mean() - field.tolerance
+        return -(weight @ np.log1p(-wrong(x))) - field.tolerance
 
     over.terminal = True
     for race in range(6):
         run = solve_ivp(equation(strength[race]), (0, 1e9), start[race, :, 0], method="LSODA", rtol=1e-8, atol=1e-10, events=over)
         np.testing.assert_allclose(found[race, :, 0].numpy(), run.y[:, -1], rtol=0.06, atol=0.01)
+
+
+def test_the_nodes_of_a_mean_field_are_the_examples_in_small():
+    chosen = settings(SMALL | {"data.mu": 0.3, "data.weak_amplitude": 0.2, "data.strengths": (1.0, 0.5), "data.p": (1.0, 0.7)})
+    field = MeanField.of(chosen, nodes=512)
+    own = Distribution(chosen.replace(**{"data.examples": 30_000}).data, 0).train().own_amplitude
+    assert float(field.weight.sum()) == pytest.approx(1)
+    torch.testing.assert_close(field.weight @ field.nodes**4, (own**4).mean(dim=0), rtol=0.05, atol=0)
+    low = (field.nodes <= 0.2).float()
+    torch.testing.assert_close(field.weight @ low, (own <= 0.2).float().mean(dim=0), rtol=0.05, atol=0.01)
 
 
 @given(number=st.integers(0, 10_000), q=st.sampled_from([3, 4, 5]))
@@ -248,8 +259,7 @@ def test_the_mean_field_winner_is_the_largest_start_times_a_root_of_its_strength
     advantage = np.log(start.max(axis=1)) + np.log(s) / (q - 2)
     if np.diff(np.sort(advantage)[-2:])[0] < 0.05:
         return
-    nodes = torch.ones(1, 3)
-    field = MeanField(q, 10.0, 10, 1, nodes, 0.05)
+    field = MeanField(q, 10.0, 10, 1, torch.ones(1, 3), torch.ones(1), 0.05)
     end = run_mean_field(field, torch.tensor(start[None], dtype=torch.float32), torch.tensor(s[None], dtype=torch.float32))
     assert int(field.view_logits(end).argmax()) == advantage.argmax()
 

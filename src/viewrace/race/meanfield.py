@@ -28,8 +28,8 @@ from viewrace.streams import Stream, torch_generator
 
 __all__ = ["MeanField", "mean_field_coverage", "run_mean_field"]
 
-NODES = 16
-BLOCK = 2048
+NODES = 8
+BLOCK = 8192
 """Races that are integrated together: few enough to stay in cache."""
 ERROR = 0.01
 """Error allowed in x in a step, in units of rho."""
@@ -47,8 +47,8 @@ DRAW = 9
 class MeanField:
     """What all races share.
 
-    nodes: (node, view) amplitudes h of one class's own views in each of their patches. patches: C, of a view. tolerance: loss at
-    which a race ends.
+    nodes: (node, view) amplitudes h of one class's own views in each of their patches; weight: (node,) their shares of the
+    class's examples. patches: C, of a view. tolerance: loss at which a race ends.
     """
 
     q: int
@@ -56,26 +56,27 @@ class MeanField:
     classes: int
     patches: int
     nodes: Tensor
+    weight: Tensor
     tolerance: float
 
     @classmethod
     def of(cls, settings: Settings, nodes: int = NODES) -> MeanField:
-        """The mean field of these settings, over `nodes` or a few more: Sobol points, each with its views taken round in turn, so
-        that no view is ahead by the draw. A share mu of them, rounded, shows one view alone; from the others views that are
-        present with chance p < 1 are absent.
+        """The mean field of these settings, over `nodes` or more: Sobol points, each with its views taken round in turn, so that
+        no view is ahead by the draw; as many again that show one view alone, weighted mu, where there are such examples.
 
         Raises ViewraceError where there is no race of views with a loss to use up.
         """
         _refuse(settings)
         data, net = settings.data, settings.net
         assert settings.train.tolerance is not None
-        amplitude = _amplitudes(data, nodes) / data.patches_per_feature
-        return cls(net.q, net.rho, data.classes, data.patches_per_feature, amplitude.float(), settings.train.tolerance)
+        amplitude, weight = _amplitudes(data, nodes)
+        shown = (amplitude / data.patches_per_feature).float()
+        return cls(net.q, net.rho, data.classes, data.patches_per_feature, shown, weight.float(), settings.train.tolerance)
 
     def strengths(self, examples: Examples) -> Tensor:
         """(class, view) s_l of the classes' own examples; 1 for a class that has none."""
         found = torch.ones(self.classes, self.nodes.shape[1])
-        mean = power(self.nodes * self.patches, self.q).mean(dim=0)
+        mean = self.weight @ power(self.nodes * self.patches, self.q)
         for label in examples.labels.unique().tolist():
             found[label] = power(examples.own_amplitude[examples.labels == label], self.q).mean(dim=0) / mean
         return found
@@ -85,21 +86,23 @@ class MeanField:
         return smoothed_relu(x / self.patches, self.q, 1.0).sum(dim=2) * self.patches * self.rho
 
 
-def _amplitudes(data: Data, nodes: int) -> Tensor:
-    """(node, view) amplitudes z of a class's own views."""
+def _amplitudes(data: Data, nodes: int) -> tuple[Tensor, Tensor]:
+    """(node, view) amplitudes z of a class's own views, and the nodes' weights."""
     views, (low, high) = data.views, data.amplitude
     chance = torch.tensor(data.view_probability, dtype=torch.float64)
-    first = math.ceil(nodes / views / (1 - float((1 - chance).prod())))
+    first = math.ceil(nodes / views) if bool((chance == 1).all()) else nodes
     unit = torch.from_numpy(qmc.Sobol(2 * views, scramble=False).random_base2(first.bit_length())[1 : first + 1])
-    single, turns = round(data.mu * first), []
+    multi, single = [], []
     for shift in range(views):
         size, here = (half.roll(shift, dims=1) for half in unit.split(views, dim=1))
         size, present = low + (high - low) * size, here < chance
-        shown = size * present
-        shown[:single] = data.weak_amplitude
-        shown[:single, shift] = size[:single, shift]
-        turns.append(shown[present.any(dim=1) | (torch.arange(first) < single)])
-    return torch.cat(turns) * torch.tensor(data.view_strength)
+        multi.append((size * present)[present.any(dim=1)])
+        if data.mu:
+            single.append(torch.full_like(size, data.weak_amplitude))
+            single[-1][:, shift] = size[:, shift]
+    parts = [(torch.cat(turns), share) for turns, share in ((multi, 1 - data.mu), (single, data.mu)) if turns and share]
+    weight = torch.cat([torch.full((len(part),), share / len(part)) for part, share in parts])
+    return torch.cat([part for part, _ in parts]) * torch.tensor(data.view_strength), weight
 
 
 def _refuse(settings: Settings) -> None:
@@ -143,8 +146,9 @@ class _Races:
         w = straight(self.ranked, field.q)
         self.rest, self.y = w[1:], torch.stack([w[0], torch.zeros_like(w[0])])
         self.end = self.y.clone()
-        self.shares = field.nodes.T / len(field.nodes)
-        self.powers = power(field.nodes, field.q).T / len(field.nodes)
+        self.amplitudes, self.shares = field.nodes.T[:, :, None], field.nodes.T * field.weight
+        self.powers = power(field.nodes, field.q).T * field.weight
+        self.forward = power(field.nodes, field.q) / field.q
         self.logit_scale = math.log(field.classes - 1)
         self.alive = (self.ranked[0] > 0).any(dim=0).nonzero().squeeze(1)
 
@@ -153,7 +157,7 @@ class _Races:
         self._take(self.alive)
         self._leap()
         self.slope, wrong = self._rates(self.y)
-        self.loss = _loss(wrong)
+        self.loss = self._loss(wrong)
         self.step = self._first_step()
         for _ in range(MOST_STEPS):
             if not len(self.alive):
@@ -177,10 +181,9 @@ class _Races:
         q, rho = self.field.q, self.field.rho * self.field.patches
         x = correlation(y[0], q)
         others = power(correlation(torch.minimum(self.rest + y[1], y[0]), q), q).sum(dim=0)
-        logit = (self.powers.T * (len(self.field.nodes) / q)) @ others
-        bends = []
-        for share, top in zip(self.shares, x, strict=True):
-            response = (share * len(share))[:, None] * top
+        logit, bends = self.forward @ others, []
+        for amplitude, top in zip(self.amplitudes, x, strict=True):
+            response = amplitude * top
             unit = response.clamp(max=1)
             bend = power(unit, q - 1)
             logit.addcmul_(bend, unit, value=1 / q).add_(response.sub_(unit))
@@ -204,7 +207,7 @@ class _Races:
         good = size <= 1
         self.step = h * (SAFETY * size.clamp(min=1e-6) ** (-1 / 3)).clamp(SHRINK, GROW)
         self.y, self.slope = torch.where(good, trial, y), torch.where(good, last, first)
-        before, loss = self.loss, _loss(wrong)
+        before, loss = self.loss, self._loss(wrong)
         self.loss = torch.where(good, loss, before)
         over = good & (loss <= self.field.tolerance)
         if over.any():
@@ -216,6 +219,10 @@ class _Races:
             self.alive, self.step, self.loss = self.alive[left], self.step[left], self.loss[left]
             self.slope = self.slope[..., left]
 
+    def _loss(self, wrong: Tensor) -> Tensor:
+        """(race,) cross-entropy from 1 - p (node, race)."""
+        return -(self.field.weight @ torch.log1p(-wrong))
+
     def _take(self, rows: Tensor) -> None:
         self.y, self.rest, self.strength = self.y[..., rows], self.rest[..., rows], self.strength[..., rows]
 
@@ -224,11 +231,6 @@ class _Races:
         w = torch.cat([top[None], torch.minimum(straight(self.ranked[1:], self.field.q) + progress, top)])
         x = correlation(w, self.field.q) + self.ranked.clamp(max=0)
         return torch.empty_like(x).scatter_(0, self.order, x)
-
-
-def _loss(wrong: Tensor) -> Tensor:
-    """(race,) cross-entropy from 1 - p (node, race)."""
-    return -torch.log1p(-wrong).mean(dim=0)
 
 
 def mean_field_coverage(settings: Settings, races: int = 2000, fraction: float = 0.1, root: int = 0) -> tuple[float, Tensor]:
