@@ -202,8 +202,14 @@ def test_what_does_not_live_in_the_span_is_refused(refusal, changes, words):
     assert "train the full network" in text
 
 
-def test_a_start_beyond_the_polynomial_part_is_refused(refusal):
-    assert "across classes must start on the polynomial part" in refusal(run_of, {"net.init": 1.0})
+def test_what_starts_or_ends_beyond_the_polynomial_part_across_classes_is_refused(refusal):
+    assert "across classes must stay on the polynomial part" in refusal(run_of, {"net.init": 1.0})
+    projection, start = projected(bench_of(), 1)
+    x = start.clone()
+    x[:, 0, 0] = 5.0
+    projection.check(x)
+    x[1, 0, 2] = 1.01 / float(projection.share[:, 0].max())
+    assert "received 1" in refusal(projection.check, x)
 
 
 @pytest.mark.slow
@@ -283,12 +289,12 @@ def test_mean_field_races_do_not_depend_on_each_other_on_order_or_on_scale():
 
 
 def test_equal_starts_share_the_race_and_a_head_start_takes_it():
-    field = MeanField.of(settings(SMALL))
-    even = torch.full((1, 2, 1), 0.05)
-    ahead = torch.tensor([[[0.06], [0.05]]])
-    shared, taken = (field.view_logits(run_mean_field(field, start)) for start in (even, ahead))
-    assert shared.min() > 0.9 * shared.max()
-    assert taken.min() < 0.01 * taken.max()
+    field = MeanField.of(preset())
+    even = torch.full((1, 3, 1), 0.05)
+    ahead = torch.tensor([[[0.06], [0.05], [0.05]]])
+    shared, taken = (field.view_logits(run_mean_field(field, start))[0] for start in (even, ahead))
+    assert shared.min() > 0.99 * shared.max()
+    assert taken[1:].max() < 0.01 * taken[0]
 
 
 @pytest.mark.parametrize(

@@ -27,11 +27,11 @@ __all__ = [
     "closely",
     "exact",
     "mean_field",
-    "noisy_starts",
     "own_views",
     "projected",
     "resized",
     "shares",
+    "starts",
 ]
 
 CLEAN: dict[str, Any] = {"data.noise": 0.0, "data.feature_noise": 0.0}
@@ -150,7 +150,7 @@ def own_views(projection: Projection, x: Tensor) -> Tensor:
     return split.permute(2, 3, 1, 0)
 
 
-def noisy_starts(bench: Bench, count: int) -> dict[str, Tensor]:
+def starts(bench: Bench, count: int) -> dict[str, Tensor]:
     """(seed, class, view, neuron) x at the start by name: `raw` <w, v> / rho, and `growth`, the correlation that the growth
     measured on the training data stands for."""
     family = bench.family()

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
+from numpy.typing import NDArray
 
 from viewrace.claims.base import Scale
 from viewrace.claims.dynamics_depths import (
@@ -14,15 +15,16 @@ from viewrace.claims.dynamics_depths import (
     clean,
     exact,
     mean_field,
-    noisy_starts,
     projected,
     resized,
     shares,
+    starts,
 )
 from viewrace.claims.lab import Lab
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
 from viewrace.measure import margin, winner
+from viewrace.train import Outcome
 
 __all__ = ["AXES", "FEATURE_NOISE", "LEADERS", "POWERS", "STARTS", "close_up", "compared", "cost", "leaders", "where_it_fails"]
 
@@ -38,7 +40,8 @@ FEATURE_NOISE = (0.0, 0.05, 0.1, 0.2)
 """Along which winners and coverage are compared, not judged."""
 INITS = (0.03, 0.05, 0.1)
 AMPLITUDES = (0.3, 0.45, 0.6, 0.75, 0.9)
-"""The map of where mean-field races fail: distracting views of amplitude uniform in [a / 2, a], without noise."""
+"""The map of where mean-field races fail: distracting views of amplitude uniform in [a / 2, a], without noise; by
+projected networks, or full ones where those are refused."""
 POWERS = (2, 4)
 STARTS = ("growth", "raw")
 LEADERS = ("start", "network", "linear", "power")
@@ -92,7 +95,7 @@ def _networks(lab: Lab, settings: Settings, root: int, count: int) -> list[dict[
     bench = lab.bench(root, settings)
     networks = lab.members(bench, count)
     columns = {"full": margin(networks.views.probes), "outcome": networks.trained.outcome.numpy()}
-    for name, start in noisy_starts(bench, count).items():
+    for name, start in starts(bench, count).items():
         won, covered = mean_field(bench, start)
         columns |= {f"{name}_winners": agreement(networks, won), f"{name}_coverage": covered}
     try:
@@ -103,23 +106,31 @@ def _networks(lab: Lab, settings: Settings, root: int, count: int) -> list[dict[
 
 
 def where_it_fails(lab: Lab, scale: Scale) -> xr.Dataset:
-    """(amplitude, init, cell): mean-field races beside projected networks, far from the settings."""
-    shape = (len(AMPLITUDES), len(INITS), CELL[scale] * len(lab.roots))
-    gap, same, done = np.zeros(shape), np.zeros(shape), np.zeros(shape)
-    for i, amplitude in enumerate(AMPLITUDES):
-        for j, init in enumerate(INITS):
-            settings = clean(lab.settings, **{"data.distractor_amplitude": (amplitude / 2, amplitude), "net.init": init})
-            for k, root in enumerate(lab.roots):
-                bench, cells = lab.bench(root, settings), slice(k * CELL[scale], (k + 1) * CELL[scale])
-                found = projected(bench, CELL[scale])
-                won, covered = mean_field(bench, found.start)
-                gap[i, j, cells] = covered - margin(found.probes)
-                same[i, j, cells], done[i, j, cells] = (winner(found.probes) == won).mean(axis=1), found.done.numpy()
-    names = {"map_gap": gap, "map_winners": same, "map_done": done}
+    """(amplitude, init, cell): mean-field races beside networks without noise, far from the settings."""
+    names = ("map_gap", "map_winners", "map_done")
+    cells = {(amplitude, init): _cell(lab, scale, amplitude, init) for amplitude in AMPLITUDES for init in INITS}
+    shape = (len(AMPLITUDES), len(INITS), -1)
+    columns = {name: np.array([cell[at] for cell in cells.values()]).reshape(shape) for at, name in enumerate(names)}
     dims = ("amplitude", "init", "cell")
     return xr.Dataset(
-        {name: (dims, value) for name, value in names.items()}, {"amplitude": list(AMPLITUDES), "init": list(INITS)}
+        {name: (dims, value) for name, value in columns.items()}, {"amplitude": list(AMPLITUDES), "init": list(INITS)}
     )
+
+
+def _cell(lab: Lab, scale: Scale, amplitude: float, init: float) -> NDArray[np.float64]:
+    """(measure, network) coverage by mean field less the network's, agreement of winners, whether it met its rule."""
+    settings = clean(lab.settings, **{"data.distractor_amplitude": (amplitude / 2, amplitude), "net.init": init})
+    found = []
+    for root in lab.roots:
+        bench = lab.bench(root, settings)
+        try:
+            _, _, probes, done = projected(bench, CELL[scale])
+        except ViewraceError:  # neurons answer to views of other classes, beyond the polynomial part
+            networks = lab.members(bench, CELL[scale])
+            probes, done = networks.views.probes, networks.trained.outcome == int(Outcome.CONVERGED)
+        won, covered = mean_field(bench, starts(bench, CELL[scale])["raw"])
+        found.append([covered - margin(probes), (winner(probes) == won).mean(axis=1), done.double().numpy()])
+    return np.concatenate(found, axis=1)
 
 
 def leaders(lab: Lab, scale: Scale) -> xr.Dataset:

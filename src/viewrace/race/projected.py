@@ -8,7 +8,7 @@ x[i, r, f] = <w_{i,r}, v_f> / rho alone, and with orthonormal features they move
 h_f the amplitude of f in each of its C patches. Where h x <= 1 for all examples, act' = (h x)^(q-1), and the
 force on x is g[f, i] x^(q-1) with one g for all neurons: the neuron axis leaves both matrix products, and in the coordinate of
 `coordinate.py` all neurons move by the same progress, the integral of g. Beyond that, on the linear part of the activation,
-each (neuron, view, example) is corrected by itself. Only a class's own views get there; `Race` refuses what starts beyond.
+each (neuron, view, example) is corrected by itself. Only a class's own views get there; what starts or ends beyond is refused.
 """
 
 from __future__ import annotations
@@ -53,6 +53,18 @@ class Projection:
         """(neuron, feature, class, seed) x of weights (seed, class, neuron, dim)."""
         return (weight.double() @ self.features.T / self.rho).permute(2, 3, 1, 0).contiguous()
 
+    def check(self, x: Tensor) -> None:
+        """Raise ViewraceError where a neuron responds to a view of another class beyond the polynomial part, at the start or the
+        end of a run, x being (neuron, feature, class, seed)."""
+        own = torch.arange(len(self.features)) // self.views
+        others = torch.arange(self.classes)[None, :] != own[:, None]
+        widest = float((x.amax(dim=(0, 3)) * self.sorted[0][:, None])[others].max())
+        if widest >= 1:
+            raise ViewraceError(
+                f"projected dynamics: correlations across classes must stay on the polynomial part, received {widest:.2g} of its "
+                "width: lower net.init or data.distractor_amplitude, or train the full network"
+            )
+
     def lift(self, x: Tensor, initial: Tensor) -> Tensor:
         """Weights (seed, class, neuron, dim) with correlations x; the part outside the span stays as in `initial`."""
         change = (x - self.correlations(initial)).permute(3, 2, 0, 1) * self.rho
@@ -92,7 +104,7 @@ class Race:
     def __init__(self, projection: Projection, start: Tensor, dtype: torch.dtype = torch.float32):
         self.data, self.dtype = projection, dtype
         self.neurons, self.count, self.classes, self.seeds = start.shape
-        self._check(start)
+        projection.check(start)
         self.frozen = start.clamp(max=0)
         w = straight(start, projection.q)
         self.begin = self._own(w).permute(0, 1, 3, 2).contiguous()
@@ -108,16 +120,6 @@ class Race:
         self.rows = self.count * self.classes
         self.height = self.probability = torch.empty(0)
         self.beyond: Beyond | None = None
-
-    def _check(self, start: Tensor) -> None:
-        own = torch.arange(self.count) // self.data.views
-        others = torch.arange(self.classes)[None, :] != own[:, None]
-        widest = float((start.amax(dim=(0, 3)) * self.data.sorted[0][:, None])[others].max())
-        if widest >= 1:
-            raise ViewraceError(
-                f"projected dynamics: correlations across classes must start on the polynomial part, received {widest:.2g} of "
-                "its width: lower net.init, or train the full network"
-            )
 
     def origin(self) -> Tensor:
         """The state at the start."""

@@ -38,6 +38,7 @@ def settle(projection: Projection, ran: Run, train: Train, error: float = ERROR)
         end.attempt()
     columns = {name: getattr(ran, name).clone() for name in ("correlation", "done", "loss", "time", "evaluations")}
     columns["correlation"][..., left] = end.race.correlations(end.y)
+    projection.check(columns["correlation"])
     columns["done"][left], columns["loss"][left] = end.done, end.loss
     columns["time"][left] += end.time
     columns["evaluations"][left] += end.evaluations

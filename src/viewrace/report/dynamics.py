@@ -101,11 +101,11 @@ def _winners(ax: Any, curves: Mapping[str, Any]) -> None:
 
 
 def failing_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
-    """Where mean-field races hold and where they fail: against projected networks over the map of distractors and init, and
+    """Where mean-field races hold and where they fail: against networks without noise over the map of distractors and init, and
     against full ones with feature noise. Held against the bounds of the claim."""
     made, axes = figure(columns=3, width=4.3, height=3.9)
     shape = data.sizes["amplitude"], data.sizes["init"]
-    titles = {"map_gap": "Coverage, mean-field less projected", "map_winners": "Winners that mean-field tells"}
+    titles = {"map_gap": "Coverage, mean-field less networks'", "map_winners": "Winners that mean-field tells"}
     for ax, (name, title) in zip(axes[0], titles.items(), strict=False):
         value, low, high = (np.asarray(curves[f"{name}_{part}"]).reshape(shape) for part in ("estimate", "low", "high"))
         gap = name == "map_gap"

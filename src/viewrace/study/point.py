@@ -70,9 +70,9 @@ def _projected(bench: Bench, count: int) -> tuple[Tensor, Tensor, Tensor] | None
     try:
         projection = Projection(bench.settings, bench.distribution)
         raced = run(projection, projection.correlations(weight), _steps(bench, min(train.steps, RACE_STEPS)), error=ERROR)
+        ran = settle(projection, raced, _steps(bench, max(train.steps - RACE_STEPS, 1)))
     except ViewraceError:  # says what makes it invalid here: the full network is always valid
         return None
-    ran = settle(projection, raced, _steps(bench, max(train.steps - RACE_STEPS, 1)))
     return weight, projection.lift(ran.correlation, weight), ran.done
 
 
