@@ -11,6 +11,7 @@ from hypothesis import settings as hypothesis_settings
 
 from viewrace.config import Settings, settings
 from viewrace.data import Distribution, Examples
+from viewrace.data.images import ImageSet, load_images
 from viewrace.errors import ViewraceError
 from viewrace.streams import Stream, torch_generator
 
@@ -41,6 +42,12 @@ def tiny() -> Settings:
 @pytest.fixture(scope="session")
 def tiny_examples(tiny) -> Examples:
     return Distribution(tiny.data, root=0).train()
+
+
+@pytest.fixture(scope="session")
+def digits() -> ImageSet:
+    """120 training digits."""
+    return load_images("digits", "train", 120)
 
 
 @pytest.fixture(scope="session")

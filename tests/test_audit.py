@@ -53,6 +53,14 @@ def test_views_and_noise_are_told_apart(world, kind, seed):
     assert found.answers.why == kind
 
 
+@pytest.mark.parametrize(("members", "examples"), [(3, 600), (4, 100)])
+def test_too_few_members_or_examples_do_not_say_why(members, examples):
+    """Three members nearly always fall into two groups; at 100 examples the interval holds both answers."""
+    found = audit_logits(*noisy(0, members=members, examples=examples), seed=0)
+    assert found.diversity.line("disagreement").value.low > 0
+    assert found.answers.why == "unclear"
+
+
 def test_the_number_of_views_is_that_of_the_coverage_law():
     """A member knows a view with probability 1/3, as one that learns one of three: gain ~ 1 - (2/3)^(N-1)."""
     found = audit_logits(*views(4, members=7, examples=2000, knows=1 / 3)).gain.ahead

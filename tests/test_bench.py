@@ -53,9 +53,9 @@ def test_ratios_are_taken_turn_by_turn():
 @pytest.fixture(scope="module")
 def found():
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bench, "BASE", SMALL)
+        patch.setattr(bench, "BASE", {"cpu": SMALL})
         patch.setattr(bench, "SHORT", {"seeds": (1, 3), "neurons": (20,), "dim": (6, 12), "columns": (80, 160)})
-        patch.setattr(bench, "SQUARE", 64)
+        patch.setattr(bench, "SQUARE", {"cpu": 64})
         return bench.benchmark(turns=2, short=True, compiled=False, jax=False)
 
 

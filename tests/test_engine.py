@@ -160,3 +160,15 @@ def test_a_cuda_device_trains_the_same_networks(family, tiny_examples, seeds):
             there = train(family, seeds(3), tiny_examples.inputs, each, Train(device="cuda", **config))
             torch.testing.assert_close(there.params["weight"], here.params["weight"], rtol=1e-4, atol=1e-6)
             assert there.params["weight"].device.type == "cpu"
+
+
+@needs_cuda
+@pytest.mark.parametrize("precision", ["float32", "mixed"])
+def test_networks_of_a_cuda_device_learn_and_answer_as_those_of_the_processor(family, tiny_examples, seeds, precision):
+    loss = HardLoss(tiny_examples.labels)
+    here = train(family, seeds(3), tiny_examples.inputs, loss, Train(steps=60))
+    there = train(family, seeds(3), tiny_examples.inputs, loss, Train(steps=60, device="cuda", precision=precision))
+    bound = 1e-2 if precision == "float32" else 0.2
+    assert float((there.params["weight"] - here.params["weight"]).norm() / here.params["weight"].norm()) < bound
+    assert there.logits(tiny_examples.inputs).device.type == "cpu"
+    torch.testing.assert_close(there.loss, here.loss, rtol=0.3, atol=1e-3)

@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import generators, linear
 from viewrace.data.augment import augmented
-from viewrace.data.images import ImageSet, load_images
+from viewrace.data.images import ImageSet
 from viewrace.nets.images import IMAGE_NETS, conv_net, image_net
 from viewrace.nets.module import ModuleNet, draw, stack
 from viewrace.streams import Stream, torch_generator
@@ -20,19 +21,6 @@ from viewrace.train.members.steps import Rule, gradients
 
 CONV = conv_net(1, 8, 10, width=4)
 CONFIG = MemberConfig(epochs=2, batch=40, rate=0.1)
-
-
-@pytest.fixture(scope="module")
-def digits() -> ImageSet:
-    return load_images("digits", "train", 120)
-
-
-def generators(count: int, start: int = 0) -> list[torch.Generator]:
-    return [torch_generator(0, Stream.INIT, member) for member in range(start, start + count)]
-
-
-def linear():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
 class Different(nn.Module):

@@ -9,10 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
+import helpers
 from viewrace import race
 from viewrace.config import settings
 from viewrace.data import Distribution
-from viewrace.nets import make_family
 from viewrace.race import Calibration, calibration_error, choose, fit_calibration, fit_weights, log_advantage, predict, start_of
 from viewrace.race.advantage import Start, view_strength
 from viewrace.study import predict_winners, prediction_summary, train_networks
@@ -32,11 +32,7 @@ CLEAN = {
 
 
 def begin(changes, seeds, count=3):
-    chosen = settings(CLEAN | changes)
-    distribution = Distribution(chosen.data, root=0)
-    family = make_family(chosen.net, chosen.data)
-    params = {"weight": family.init(seeds(count))["weight"].double()}
-    return family, params, distribution.train(), distribution.features
+    return helpers.begin(CLEAN | changes, seeds, count)
 
 
 def made(correlation, strength, q):

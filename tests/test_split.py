@@ -7,6 +7,7 @@ import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
 
+import helpers
 from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.lost_views import TAKEN, drives, exponent, least_drive, lost, strongest, taken
 from viewrace.config import Train, settings
@@ -33,11 +34,7 @@ CLEAN = {
 
 
 def begin(changes, seeds, count=3):
-    chosen = settings(CLEAN | changes)
-    distribution = Distribution(chosen.data, root=0)
-    family = make_family(chosen.net, chosen.data)
-    params = {"weight": family.init(seeds(count))["weight"].double()}
-    return family, params, distribution.train(), distribution.features
+    return helpers.begin(CLEAN | changes, seeds, count)
 
 
 def teacher(examples, seeds=1):

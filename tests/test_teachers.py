@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from helpers import generators, linear
 from viewrace.data.images import ImageSet, load_images
 from viewrace.nets.images import conv_net
 from viewrace.nets.module import ModuleNet, draw, stack
@@ -14,19 +15,6 @@ from viewrace.train.members.batches import Batches
 from viewrace.train.members.steps import Rule, gradients
 
 CONFIG = MemberConfig(epochs=1, batch=40, weight_decay=0.0)
-
-
-@pytest.fixture(scope="module")
-def digits() -> ImageSet:
-    return load_images("digits", "train", 120)
-
-
-def generators(count: int, start: int = 0) -> list[torch.Generator]:
-    return [torch_generator(0, Stream.INIT, member) for member in range(start, start + count)]
-
-
-def linear():
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
 
 
 class Average(nn.Module):

@@ -229,12 +229,15 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results fol
 def bench(
     turns: Annotated[int, typer.Option("--turns", metavar="N", help="how often each way takes its turn")] = 5,
     short: Annotated[bool, typer.Option("--short", help="few small sizes, for a try")] = False,
+    changes: Set = None,
     out: Out = None,
 ) -> None:
-    """Time the engine beside its peers and the machine's own matrix products."""
+    """Time the engine beside its peers and the machine's own matrix products; --set train.device=cuda, train.precision=mixed."""
+    from viewrace.config import settings
     from viewrace.screen_bench import run_bench
 
-    run_bench(console, turns, short, out or Path("results") / "bench")
+    config = settings(_overrides(changes)).train
+    run_bench(console, turns, short, out or Path("results") / f"bench-{config.device}-{config.precision}", config)
 
 
 def _write_report(out: Path) -> None:

@@ -8,9 +8,10 @@ from typing import Any
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from viewrace import study
+from viewrace.config import Train
 from viewrace.report.bench import AXIS_NAMES, LIMIT, OURS, bench_figure, growth, median_ratio
 from viewrace.report.phase import save_figure
 from viewrace.study.benchmark import benchmark
@@ -18,16 +19,17 @@ from viewrace.study.benchmark import benchmark
 __all__ = ["bench_table", "others_table", "run_bench"]
 
 
-def run_bench(console: Console, turns: int, short: bool, out: Path) -> None:
+def run_bench(console: Console, turns: int, short: bool, out: Path, config: Train) -> None:
     """Run the benchmark, print its tables, write bench.json and its figure to `out`."""
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("engine, peers and limit by turns", total=1.0)
-        found = benchmark(turns, short, progress=lambda fraction: bar.update(task, completed=fraction))
+        found = benchmark(turns, short, progress=lambda fraction: bar.update(task, completed=fraction), config=config)
     study.write_json(out / "bench.json", found)
     figure = bench_figure(found)
     for kind in ("pdf", "png"):
         save_figure(figure, out / f"bench.{kind}")
-    console.print(f"{found['threads']} threads, {found['kernel']} kernel, torch {found['environment']['torch']}, float32")
+    where = found["device"] if config.device == "cuda" else f"{found['threads']} threads"
+    console.print(f"{where}, {found['kernel']} kernel, torch {found['environment']['torch']}, {found['precision']}")
     for table in (bench_table(found), others_table(found)):
         console.print(table)
     for axis, name in AXIS_NAMES.items():
@@ -39,20 +41,19 @@ def run_bench(console: Console, turns: int, short: bool, out: Path) -> None:
 def bench_table(found: dict[str, Any]) -> Table:
     """One row a size: useful FLOP/s, fraction of the limit, ratio to each peer, memory."""
     peers = sorted({way for point in found["points"] for way in point["seconds"]} - {OURS, LIMIT})
-    table = Table("seeds", "K m", "d", "N P", "GFLOP/s", "of limit", *(f"{peer} / ours" for peer in peers), "MiB")
+    table = Table(Column("seeds, K m, d, N P", no_wrap=True), "GFLOP/s", "of limit", *(f"{peer} / ours" for peer in peers), "MiB")
     for point in found["points"]:
         seconds = point["seconds"]
         ours = seconds[OURS]
         rate = point["flops"] / sorted(ours)[len(ours) // 2] / 1e9
-        size = (str(point[name]) for name in AXIS_NAMES)
+        size = ", ".join(str(point[name]) for name in AXIS_NAMES)
         memory = "" if point["memory"] is None else f"{point['memory'] / 2**20:.0f}"
         ratios = (_spread(seconds.get(peer), ours) for peer in (LIMIT, *peers))
-        table.add_row(*size, f"{rate:.0f}", *ratios, memory)
+        table.add_row(size, f"{rate:.0f}", *ratios, memory)
     square = sorted(found["square"])
     rate, low, high = (at / 1e9 for at in (square[len(square) // 2], square[0], square[-1]))
-    caption = (
-        f"median [least, largest] of {found['turns']} turns; a product of 2048 x 2048: {rate:.0f} [{low:.0f}, {high:.0f}] GFLOP/s"
-    )
+    product = f"a product of {found['side']} x {found['side']}: {rate:.0f} [{low:.0f}, {high:.0f}] GFLOP/s"
+    caption = f"median, least-largest of {found['turns']} turns; {product}"
     table.caption = escape(caption)
     return table
 
@@ -70,4 +71,5 @@ def others_table(found: dict[str, Any]) -> Table:
 def _spread(peer: list[float] | None, ours: list[float]) -> str:
     if peer is None:
         return ""
-    return "{:.2f} [{:.2f}, {:.2f}]".format(*median_ratio(peer, ours))
+    middle, low, high = (f"{ratio:.{2 if ratio < 10 else 0}f}" for ratio in median_ratio(peer, ours))
+    return f"{middle}\n{low}-{high}"

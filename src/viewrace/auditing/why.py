@@ -30,6 +30,8 @@ __all__ = ["LEAST_DISPUTED", "LEAST_SPLIT", "Diversity", "Kind", "Line", "measur
 
 Kind = Literal["none", "views", "variance", "unclear"]
 LEAST_SPLIT = 0.02
+LARGEST_SPLIT = 0.04
+LEAST_MEMBERS = 4
 LEAST_DISPUTED = 20
 DRAWS = 20
 SAME = 1e-6
@@ -48,10 +50,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Diversity:
-    """lines: the measures. kind: `none` (members agree), `views` (some know what others do not), `variance` (they differ
-    by noise about one answer), `unclear` (too little to tell). twins: groups of members that are one network. margins:
-    (bin, 3) for the figure: position of a member's margin between the example's lowest and highest, share among the
-    members, share among members that differ by noise."""
+    """lines: the measures. kind: `none` (members agree), `views` (some know what others do not), `variance` (they differ by
+    noise about one answer, and surely by little else), `unclear` (too little to tell). twins: groups of members that are one
+    network. margins: (bin, 3) for the figure: position of a member's margin between the example's lowest and highest, share
+    among the members, share among members that differ by noise."""
 
     lines: tuple[Line, ...]
     kind: Kind
@@ -78,7 +80,7 @@ def measure_diversity(logits: Tensor, labels: Tensor, generator: np.random.Gener
     patterns = [_Patterns.of(part, group, generator) for part in (*parts, margins)]
     lines += [_held(patterns, name) for name in ("only some get", "only some get, and with margin", "split in two groups")]
     lines.append(_alike(double, labels, generator))
-    return Diversity(tuple(lines), _kind(patterns[-1], lines[-2]), _twins(logits), _positions(margins, generator))
+    return Diversity(tuple(lines), _kind(patterns[-1], lines[-2], len(logits)), _twins(logits), _positions(margins, generator))
 
 
 def _mean(logits: Tensor, group: NDArray[np.int64], measure: Callable[[Tensor], Row]) -> Estimate:
@@ -169,16 +171,16 @@ def _off_diagonal(square: Tensor) -> float:
     return float((square.sum() - square.diagonal().sum()) / (count * (count - 1)))
 
 
-def _kind(whole: _Patterns, split: Line) -> Kind:
+def _kind(whole: _Patterns, split: Line, members: int) -> Kind:
     number = float(whole.disputed[0].sum())
     assert split.excess is not None
     if number == 0:
         return "none"
-    if number < LEAST_DISPUTED:
+    if number < LEAST_DISPUTED or members < LEAST_MEMBERS:
         return "unclear"
-    if split.excess.value < LEAST_SPLIT:
-        return "variance"
-    return "views" if split.excess.low > 0 else "unclear"
+    if split.excess.value >= LEAST_SPLIT:
+        return "views" if split.excess.low > 0 else "unclear"
+    return "variance" if split.excess.high < LARGEST_SPLIT else "unclear"
 
 
 def _twins(logits: Tensor) -> tuple[tuple[int, ...], ...]:

@@ -46,7 +46,8 @@ class AuditCases(Claim):
     )
     source = "Allen-Zhu & Li, ICLR 2023, sections 1 and 2 (what ensembles of random features and on Gaussian data do)"
     protocol = (
-        "Each case is a model with data, as a user would bring them; how it is trained was chosen on root seed 0. Multi-view: "
+        "Each case is a model with data, as a user would bring them; how it is trained was chosen on root seed 0 (the "
+        "Gaussian case: on 0 to 3). Multi-view: "
         "the preset (M = 3, K = 4, 300 examples) and a patch network with q = 4, half of the test examples single-view. "
         "Gaussian: labels from a random network. Copies: one network, eight times. Label noise: one Gaussian cluster a class, a "
         "fifth of the training labels drawn anew. Random features: a frozen random layer of 50 units. Supported where every "

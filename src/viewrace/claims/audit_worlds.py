@@ -103,7 +103,7 @@ def multi_view(root: int) -> World:
 
 def gaussian(root: int) -> World:
     """AZL's control: Gaussian inputs, labels from a random network."""
-    return _taught(root, dim=5, examples=2000, classes=3, hidden=10, width=64, epochs=10)
+    return _taught(root, dim=5, examples=4000, classes=3, hidden=10, width=64, epochs=10)
 
 
 def random_features(root: int) -> World:
@@ -117,10 +117,11 @@ def _taught(
     generator = torch_generator(root, Stream.FEATURES)
     first = torch.randn(dim, hidden, generator=generator) * math.sqrt(2 / dim)
     second = torch.randn(hidden, classes, generator=generator)
-    sets = []
-    for count, stream in ((examples, Stream.TRAIN), (TEST, Stream.TEST)):
-        inputs = torch.randn(count, 1, dim, generator=torch_generator(root, stream))
-        sets.append((inputs, (torch.relu(inputs[:, 0] @ first) @ second).argmax(dim=1)))
+    drawn = (examples, Stream.TRAIN), (TEST, Stream.TEST)
+    inputs = [torch.randn(count, 1, dim, generator=torch_generator(root, stream)) for count, stream in drawn]
+    said = [torch.relu(part[:, 0] @ first) @ second for part in inputs]
+    # else a random network may never name some class
+    sets = [(part, ((own - said[0].mean(0)) / said[0].std(0)).argmax(dim=1)) for part, own in zip(inputs, said, strict=True)]
     config = MemberConfig(epochs=epochs, batch=200, rate=0.1, **PLAIN)
     return _world(lambda bound: _Perceptron(bound, dim, width, classes, frozen), sets[0], sets[1], classes, config)
 

@@ -161,7 +161,7 @@ class Lab:
         kept = self.shelf.get(key) if self.shelf is not None and trace is None and film is None else None
         if kept is not None:
             self.progress(count * cost)
-            return _with_views(_unpack(family, kept), bench)
+            return _with_views(_unpack(family, kept, torch.device(config.device)), bench)
         told = 0.0
 
         def tell(fraction: float) -> None:
@@ -186,9 +186,9 @@ def _pack(trained: Trained) -> dict[str, Tensor]:
     return weights | {name: getattr(trained, name).contiguous() for name in _COLUMNS}
 
 
-def _unpack(family: Family, tensors: dict[str, Tensor]) -> Trained:
+def _unpack(family: Family, tensors: dict[str, Tensor], device: torch.device) -> Trained:
     params = {name.removeprefix("weights."): t for name, t in tensors.items() if name.startswith("weights.")}
-    return Trained(family, params, *(tensors[name] for name in _COLUMNS))
+    return Trained(family, params, *(tensors[name] for name in _COLUMNS), device=device)
 
 
 def _with_views(trained: Trained, bench: Bench) -> Networks:
@@ -198,7 +198,8 @@ def _with_views(trained: Trained, bench: Bench) -> Networks:
 def _join(first: Networks, second: Networks) -> Networks:
     a, b = first.trained, second.trained
     params = {name: torch.cat([tensor, b.params[name]]) for name, tensor in a.params.items()}
-    trained = Trained(a.family, params, *(torch.cat([getattr(a, name), getattr(b, name)]) for name in _COLUMNS))
+    columns = (torch.cat([getattr(a, name), getattr(b, name)]) for name in _COLUMNS)
+    trained = Trained(a.family, params, *columns, device=a.device)
     v, w = first.views, second.views
     return Networks(trained, Views(torch.cat([v.probes, w.probes]), torch.cat([v.single, w.single]), v.labels))
 

@@ -1,8 +1,8 @@
 """The kernels between a patch network's matrix products, and which of them this machine is quicker with.
 
-`fused` is patch.c, one pass over the responses each way; `eager` is torch's own operations, several passes; `compiled` is
-torch.compile, for devices that patch.c is not for. All give the same numbers but for the order of sums. Which of the first two
-is quicker is measured once a machine and kept in the cache folder.
+`fused` is patch.c, one pass over the responses each way; `eager` is torch's own operations, several passes. Both give the same
+numbers but for the order of sums. Which is quicker is measured once a machine and kept in the cache folder. CUDA devices have
+kernels that take the products in, in tiles.py.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ import json
 import os
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
@@ -20,10 +19,10 @@ import torch
 from torch import Tensor
 
 from viewrace.errors import ViewraceError
-from viewrace.nets.activation import power, smoothed_relu, smoothed_relu_parts
+from viewrace.nets.activation import smoothed_relu_parts
 from viewrace.nets.compiled import MOST_Q, cache_folder, library, machine_key
 
-__all__ = ["KERNELS", "Compiled", "Eager", "Fused", "Kernel", "find_kernel"]
+__all__ = ["KERNELS", "Eager", "Fused", "Kernel", "find_kernel"]
 
 VARIABLE = "VIEWRACE_KERNEL"
 TRIALS = 5
@@ -80,47 +79,18 @@ class Fused(Kernel):
         function(*pointers, *shapes, *more, ctypes.c_int(torch.get_num_threads()))
 
 
-class Compiled(Kernel):
-    name = "compiled"
-
-    def respond(self, scaled: Tensor, examples: int, q: int, rho: float) -> tuple[Tensor, Tensor]:
-        return _compiled(_respond)(scaled, examples, q, rho), scaled
-
-    def weigh(self, kept: Tensor, residual: Tensor, q: int) -> Tensor:
-        return _compiled(_weigh)(kept, residual, q)
-
-
-def _respond(scaled: Tensor, examples: int, q: int, rho: float) -> Tensor:
-    return smoothed_relu(scaled, q, 1.0).sum(dim=1)[:, :examples] * rho
-
-
-def _weigh(scaled: Tensor, residual: Tensor, q: int) -> Tensor:
-    slope = (scaled > 0).to(scaled.dtype) if q == 1 else power(scaled.clamp(0, 1), q - 1)
-    return slope * torch.nn.functional.pad(residual, (0, scaled.shape[2] - residual.shape[1]))[:, None]
-
-
-@cache
-def _compiled(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    return torch.compile(function, dynamic=True)
-
-
-KERNELS: dict[str, Kernel] = {"eager": Eager(), "fused": Fused(), "compiled": Compiled()}
-ON_THE_PROCESSOR = ("eager", "fused")
+KERNELS: dict[str, Kernel] = {"eager": Eager(), "fused": Fused()}
 
 
 def find_kernel(q: int, like: Tensor) -> Kernel:
     """The kernel for the power q and numbers `like` these: the one VIEWRACE_KERNEL names, or the quicker on this machine.
 
-    Where there is no C compiler, and for powers and formats that patch.c does not have, eager; on a CUDA device, compiled.
+    Where there is no C compiler, for powers and formats that patch.c does not have, and on other devices, eager.
     """
     asked = os.environ.get(VARIABLE, "auto")
     if asked not in ("auto", *KERNELS):
         raise ViewraceError(f"{VARIABLE} must be one of auto, {', '.join(KERNELS)}, received {asked}: choose one")
-    if asked in ("eager", "compiled"):
-        return KERNELS[asked]
-    if like.device.type != "cpu":
-        return KERNELS["compiled"]
-    if q > MOST_Q or library(like.dtype) is None:
+    if asked == "eager" or like.device.type != "cpu" or q > MOST_Q or library(like.dtype) is None:
         return KERNELS["eager"]
     return KERNELS["fused" if asked == "fused" else _quicker(like.dtype)]
 
@@ -131,11 +101,11 @@ def _quicker(dtype: torch.dtype) -> str:
     file = cache_folder() / f"quicker-{str(dtype).removeprefix('torch.')}-{torch.get_num_threads()}-{machine_key()}.json"
     try:
         held = json.loads(file.read_text(encoding="utf-8"))["kernel"]
-        if held in ON_THE_PROCESSOR:
+        if held in KERNELS:
             return str(held)
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    seconds = {name: _seconds(KERNELS[name], dtype) for name in ON_THE_PROCESSOR}
+    seconds = {name: _seconds(KERNELS[name], dtype) for name in KERNELS}
     best = min(seconds, key=lambda name: seconds[name])
     _keep(file, {"kernel": best, "seconds": seconds})
     return best

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property, partial
 
 import torch
 from torch import Tensor
@@ -10,6 +11,7 @@ from torch import Tensor
 from viewrace.nets.activation import smoothed_relu
 from viewrace.nets.family import Family, Params, Pullback
 from viewrace.nets.kernels import Kernel, find_kernel
+from viewrace.nets.tiles import Tiles, product_format, tiled
 
 __all__ = ["PatchNet"]
 
@@ -45,11 +47,15 @@ class PatchNet(Family):
         return Columns.of(inputs, self.rho)
 
     def logits(self, params: Params, inputs: Tensor | Columns) -> Tensor:
-        return self._forward(params["weight"], Columns.of(inputs, self.rho))[0]
+        weight, columns = params["weight"], Columns.of(inputs, self.rho)
+        return columns.tiles.logits(weight, self.q, self.rho).mT if tiled(weight) else self._forward(weight, columns)[0]
 
     def pullback(self, params: Params, inputs: Tensor | Columns) -> tuple[Tensor, Pullback]:
         """Closed form: dLoss/dw_{i,r} = sum over examples and patches of residual_i act'(<w_{i,r}, x_p>) x_p."""
         weight, columns = params["weight"], Columns.of(inputs, self.rho)
+        if tiled(weight):
+            gradient = partial(columns.tiles.gradient, weight, q=self.q, rho=self.rho)
+            return columns.tiles.logits(weight, self.q, self.rho).mT, lambda residual: {"weight": gradient(residual.mT)}
         logits, kept, kernel = self._forward(weight, columns)
 
         def back(residual: Tensor) -> Params:
@@ -75,7 +81,8 @@ class PatchNet(Family):
 
 
 class Columns:
-    """Inputs as the two matrix products read them: patches outermost, each with `places` >= `examples` places, the rest 0.
+    """Inputs as the two matrix products read them: patches outermost, each with `places` >= `examples` places, the rest 0; on a
+    CUDA device in bf16 where torch's precision of float32 products allows it.
 
     rows: (patch x place, dim); columns: (dim, patch x place), the same numbers over rho, contiguous too. Memory for responses is
     kept from one product to the next: to get it from the system anew takes as long as to fill it.
@@ -85,11 +92,16 @@ class Columns:
         """From inputs (example, patch, dim)."""
         self.examples, patches, dim = inputs.shape
         self.places = -(-self.examples // LANES) * LANES
-        padded = inputs.new_zeros(patches, self.places, dim)
+        padded = inputs.new_zeros(patches, self.places, dim, dtype=product_format(inputs))
         padded[:, : self.examples] = inputs.transpose(0, 1)
         self.rows = padded.view(-1, dim)
         self.columns = self.rows.T.contiguous() / rho
-        self._room = inputs.new_empty(0)
+        self._room = padded.new_empty(0)
+
+    @cached_property
+    def tiles(self) -> Tiles:
+        """The same inputs for networks on a CUDA device."""
+        return Tiles(self.rows, self.places, self.examples)
 
     @classmethod
     def of(cls, inputs: Tensor | Columns, rho: float) -> Columns:

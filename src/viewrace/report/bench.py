@@ -26,6 +26,8 @@ def bench_figure(found: dict[str, Any]) -> Figure:
             _rates(axes[0][column], found, axis)
             _growth(axes[1][column], found, axis)
             axes[1][column].set_xlabel(name)
+            for row in axes:
+                _mark_sizes(row[column], found, axis)
         axes[0][0].set_ylabel("useful GFLOP/s")
         axes[1][0].set_ylabel("seconds, GiB")
         handles = {line.get_label(): line for row in axes for each in row for line in each.get_lines()}
@@ -71,8 +73,15 @@ def _rates(axes: Any, found: dict[str, Any], axis: str) -> None:
             rates = [sorted(point["flops"] / second / 1e9 for second in point["seconds"][way]) for point in points]
             line = ([statistics.median(each) for each in rates], [each[0] for each in rates], [each[-1] for each in rates])
             band(axes, [point[axis] for point in points], line, colour, way)
-    axes.axhline(statistics.median(found["square"]) / 1e9, color=INK, linewidth=0.9, linestyle=":", label="2048 x 2048")
-    axes.set(xscale="log", ylim=(0, None))
+    axes.axhline(statistics.median(found["square"]) / 1e9, color=INK, linewidth=0.9, linestyle=":", label="square product")
+    axes.set(xscale="log", yscale="log")
+
+
+def _mark_sizes(axes: Any, found: dict[str, Any], axis: str) -> None:
+    """Ticks at the sizes that were measured, and nowhere else."""
+    sizes = [point[axis] for point in _along(found, axis)]
+    axes.set_xticks(sizes, [str(size) for size in sizes])
+    axes.minorticks_off()
 
 
 def _growth(axes: Any, found: dict[str, Any], axis: str) -> None:

@@ -12,25 +12,29 @@ from typing import Any
 
 import torch
 
+from viewrace.config import Train
 from viewrace.errors import ViewraceError
 from viewrace.nets.kernels import find_kernel
-from viewrace.study.peers import Q, Size, Way, convolution_ways, mlp_ways, patch_ways
+from viewrace.nets.tiles import product_format, tiled
+from viewrace.study.peers import PROCESSOR, Q, Size, Way, convolution_ways, mlp_ways, patch_ways
 from viewrace.study.provenance import environment, now
+from viewrace.train.machine import machine
 
 __all__ = ["AXES", "LIMIT", "benchmark"]
 
-BASE = Size()
+BASE = {"cpu": Size(), "cuda": Size(seeds=1024)}
 AXES: dict[str, tuple[int, ...]] = {
     "seeds": (1, 16, 256, 4096),
     "neurons": (40, 200, 1000),
     "dim": (64, 120, 512),
     "columns": (1000, 4800, 16_000, 50_000),
 }
-"""What is varied, one at a time, about 16 seeds, K m = 40, d = 120, N P = 4800."""
+"""What is varied, one at a time, about K m = 40, d = 120, N P = 4800 and 16 seeds, or 1024 on a CUDA device."""
 
 SHORT = {"seeds": (1, 16), "neurons": (40,), "dim": (64, 120), "columns": (1000, 4800)}
-SQUARE = 2048
+SQUARE = {"cpu": 2048, "cuda": 8192}
 LIMIT = "limit"
+MOST_RESPONSES = {"cpu": 200_000_000, "cuda": 2_000_000_000}
 LONGEST = 6.0
 """Seconds that one turn of one way may take; a slower one is left out and named."""
 
@@ -41,63 +45,75 @@ def benchmark(
     compiled: bool = True,
     jax: bool = True,
     progress: Callable[[float], None] | None = None,
+    config: Train | None = None,
 ) -> dict[str, Any]:
     """Seconds of one gradient of all networks by every way, `turns` times, at every size; plain values.
 
     points: one for each size, with `seconds` (by way, a list over turns) and `memory` (bytes that the engine's peak is above
     what was held before, None where the system does not tell). others: the same for an MLP and a convolutional net. square:
-    FLOP/s of a product of 2048 x 2048. short: few small sizes, for a try.
+    FLOP/s of a product of `side` x `side`. short: few small sizes, for a try. config: threads, device and precision.
     """
     if turns < 1:
         raise ViewraceError(f"turns must be at least 1, received {turns}: give how often each way takes its turn")
-    sizes = _sizes(SHORT if short else AXES)
-    points = []
-    for done, (axes, size) in enumerate(sizes):
-        points.append(_point(size, axes, turns, compiled and size == BASE, jax))
+    config = Train() if config is None else config
+    with machine(config) as device:
+        base, products = BASE[device.type], product_format(torch.empty(0, device=device))
+        sizes, points = _sizes(SHORT if short else AXES, base), []
+        for done, (axes, size) in enumerate(sizes):
+            ways = patch_ways(size, compiled and size == base, jax, device, products)
+            points.append(_point(size, axes, turns, ways | {LIMIT: _products(size, device, products)}, device))
+            if progress is not None:
+                progress((done + 1) / (len(sizes) + 1))
+        networks = {"mlp": mlp_ways(base.seeds, device=device), "convolutional net": convolution_ways(base.seeds, device=device)}
+        others = {name: _turns(ways, turns, device) for name, ways in networks.items()}
+        side = torch.randn(SQUARE[device.type], SQUARE[device.type], device=device).to(products)
+        square = _turns({"square": lambda: side @ side}, turns, device)["square"]
         if progress is not None:
-            progress((done + 1) / (len(sizes) + 1))
-    others = {"mlp": _turns(mlp_ways(BASE.seeds), turns), "convolutional net": _turns(convolution_ways(BASE.seeds), turns)}
-    side = torch.randn(SQUARE, SQUARE)
-    square = _turns({"square": lambda: side @ side}, turns)["square"]
-    if progress is not None:
-        progress(1.0)
-    return {
-        "started": now(),
-        "environment": environment(),
-        "threads": torch.get_num_threads(),
-        "kernel": find_kernel(Q, side).name,
-        "turns": turns,
-        "points": points,
-        "others": others,
-        "square": [2.0 * SQUARE**3 / seconds for seconds in square],
-    }
+            progress(1.0)
+        return {
+            "started": now(),
+            "environment": environment(),
+            "device": _name(device),
+            "precision": config.precision,
+            "threads": torch.get_num_threads(),
+            "kernel": "tiles" if tiled(side.float()) else find_kernel(Q, side).name,
+            "turns": turns,
+            "points": points,
+            "others": others,
+            "side": len(side),
+            "square": [2.0 * len(side) ** 3 / seconds for seconds in square],
+        }
 
 
-def _sizes(axes: dict[str, tuple[int, ...]]) -> list[tuple[list[str], Size]]:
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else "processor"
+
+
+def _sizes(axes: dict[str, tuple[int, ...]], base: Size) -> list[tuple[list[str], Size]]:
     """Every size with the axes it lies on; the base lies on all."""
-    return [(list(axes), BASE)] + [
-        ([axis], replace(BASE, **{axis: value}))
+    return [(list(axes), base)] + [
+        ([axis], replace(base, **{axis: value}))
         for axis, values in axes.items()
         for value in values
-        if value != getattr(BASE, axis)
+        if value != getattr(base, axis)
     ]
 
 
-def _point(size: Size, axes: list[str], turns: int, compiled: bool, jax: bool) -> dict[str, Any]:
-    ways = patch_ways(size, compiled, jax)
-    before = _reset_peak()
+def _point(size: Size, axes: list[str], turns: int, ways: dict[str, Way], device: torch.device) -> dict[str, Any]:
+    before = _reset_peak(device)
     ways["viewrace"]()
-    peak = _peak()
+    peak = _peak(device)
     memory = None if before is None or peak is None else max(0, peak - before)
-    seconds = _turns(ways | {LIMIT: _products(size)}, turns)
+    seconds = _turns(ways, turns, device)
     return asdict(size) | {"axes": axes, "flops": size.flops, "seconds": seconds, "memory": memory}
 
 
-def _products(size: Size) -> Way:
+def _products(size: Size, device: torch.device, products: torch.dtype) -> Way:
     """The two products alone, at these shapes, all seeds in one; in parts where the responses would not fit."""
-    part = max(1, min(size.seeds, 200_000_000 // (size.neurons * size.columns)))
-    weight, columns = torch.randn(part * size.neurons, size.dim), torch.randn(size.dim, size.columns)
-    rows, out = columns.T.contiguous(), torch.empty(part * size.neurons, size.columns)
+    part = max(1, min(size.seeds, MOST_RESPONSES[device.type] // (size.neurons * size.columns)))
+    shapes = ((part * size.neurons, size.dim), (size.dim, size.columns))
+    weight, columns = (torch.randn(shape, device=device).to(products) for shape in shapes)
+    rows, out = columns.T.contiguous(), weight.new_empty(part * size.neurons, size.columns)
 
     def both() -> object:
         for _ in range(-(-size.seeds // part)):
@@ -108,13 +124,13 @@ def _products(size: Size) -> Way:
     return both
 
 
-def _turns(ways: dict[str, Way], turns: int) -> dict[str, list[float]]:
+def _turns(ways: dict[str, Way], turns: int, device: torch.device = PROCESSOR) -> dict[str, list[float]]:
     """Seconds of each way over turns, one way after the other in each turn; what takes too long or fails is left out."""
     kept: dict[str, Way] = {}
     for name, way in ways.items():
         try:
             way()
-            if _seconds(way) <= LONGEST:
+            if _seconds(way, device) <= LONGEST:
                 kept[name] = way
             else:
                 _say(f"{name} takes more than {LONGEST:g} s here and is left out")
@@ -123,31 +139,46 @@ def _turns(ways: dict[str, Way], turns: int) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {name: [] for name in kept}
     for _ in range(turns):
         for name, way in kept.items():
-            found[name].append(_seconds(way))
+            found[name].append(_seconds(way, device))
     return found
 
 
-def _seconds(way: Way) -> float:
+def _seconds(way: Way, device: torch.device) -> float:
+    _wait(device)
     start = time.perf_counter()
     way()
+    _wait(device)
     return time.perf_counter() - start
+
+
+def _wait(device: torch.device) -> None:
+    """Until the device has done what it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
 
 
 def _say(text: str) -> None:
     logging.getLogger("viewrace").warning(text)
 
 
-def _reset_peak() -> int | None:
-    """Bytes now resident, with the peak set back to that; None where the system has no such thing."""
+def _reset_peak(device: torch.device) -> int | None:
+    """Bytes now held, with the peak set back to that; None where the system has no such thing."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return int(torch.cuda.memory_allocated(device))
     try:
         ctypes.CDLL(None).malloc_trim(0)  # what was freed before counts as held otherwise
         Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
     except (OSError, AttributeError):
         return None
-    return _peak("VmRSS")
+    return _resident("VmRSS")
 
 
-def _peak(name: str = "VmHWM") -> int | None:
+def _peak(device: torch.device) -> int | None:
+    return int(torch.cuda.max_memory_allocated(device)) if device.type == "cuda" else _resident("VmHWM")
+
+
+def _resident(name: str) -> int | None:
     try:
         lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
     except OSError:

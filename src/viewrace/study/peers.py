@@ -1,7 +1,7 @@
 """One gradient of many networks, by every way one would think of: what the engine is compared with.
 
 Every way is a function of no arguments that evaluates all gradients of the mean cross-entropy once, on the same weights and
-the same data, in float32. Autograd's are written as one would write one network.
+the same data, in float32, or with the patch network's products in bf16. Autograd's are written as one would write one network.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ __all__ = ["Size", "Way", "convolution_ways", "mlp_ways", "patch_ways"]
 
 Way = Callable[[], object]
 Q, RHO, CLASSES, PATCHES = 4, 10.0, 10, 8
-CHUNK_NUMBERS = 20_000_000
+CHUNK_NUMBERS = {"cpu": 20_000_000, "cuda": 1_000_000_000}
+PROCESSOR = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -45,41 +46,55 @@ class Size:
         return self.columns // PATCHES
 
 
-def patch_ways(size: Size, compiled: bool, jax: bool) -> dict[str, Way]:
-    """The engine and its peers on AZL's patch network; compiled ones only where asked for, since they take long to start."""
+def patch_ways(
+    size: Size, compiled: bool, jax: bool, device: torch.device = PROCESSOR, products: torch.dtype = torch.float32
+) -> dict[str, Way]:
+    """The engine and its peers on AZL's patch network; compiled ones only where asked for, since they take long to start.
+
+    products: the number format in which the peers multiply; the engine's is torch's float32 precision.
+    """
     chance = torch.Generator().manual_seed(0)
-    inputs = torch.randn(size.examples, PATCHES, size.dim, generator=chance) / size.dim**0.5
-    labels = torch.arange(size.examples) % CLASSES
+    inputs = (torch.randn(size.examples, PATCHES, size.dim, generator=chance) / size.dim**0.5).to(device)
+    labels = (torch.arange(size.examples) % CLASSES).to(device)
     family = PatchNet(CLASSES, size.dim, PATCHES, size.neurons // CLASSES, Q, RHO, 0.3)
     weight = torch.randn(size.seeds, CLASSES, size.neurons // CLASSES, size.dim, generator=chance) * 3.0
+    weight, shown = weight.to(device), inputs.to(products)
 
     def logits(one: Tensor) -> Tensor:
-        return smoothed_relu(torch.einsum("kmd,npd->nkmp", one, inputs), Q, RHO).sum(dim=(2, 3))
+        response = torch.einsum("kmd,npd->nkmp", one.to(products), shown).float()
+        return smoothed_relu(response, Q, RHO).sum(dim=(2, 3))
 
-    chunk = max(1, CHUNK_NUMBERS // (size.neurons * size.columns))
+    chunk = max(1, CHUNK_NUMBERS[device.type] // (size.neurons * size.columns))
     ways = {"viewrace": _engine(family, {"weight": weight}, inputs, labels)}
     ways |= _torch_ways(lambda one: cross_entropy(logits(one["weight"]), labels), {"weight": weight}, chunk, compiled)
     if jax and importlib.util.find_spec("jax") is not None:
-        ways["jax vmap"] = _jax(weight, inputs, labels, chunk)
+        ways["jax vmap"] = _jax(weight.cpu(), inputs.cpu(), labels.cpu(), chunk, products == torch.bfloat16)
     return ways
 
 
-def mlp_ways(seeds: int, examples: int = 600, dim: int = 120, hidden: int = 64) -> dict[str, Way]:
+def mlp_ways(
+    seeds: int, examples: int = 600, dim: int = 120, hidden: int = 64, device: torch.device = PROCESSOR
+) -> dict[str, Way]:
     """The engine and its peers on an MLP with one hidden layer of plain ReLU."""
     chance = torch.Generator().manual_seed(0)
-    inputs, labels = torch.randn(examples, 1, dim, generator=chance), torch.arange(examples) % CLASSES
+    inputs = torch.randn(examples, 1, dim, generator=chance).to(device)
+    labels = (torch.arange(examples) % CLASSES).to(device)
     family = MLP(CLASSES, dim, 1, (hidden,), q=1, rho=1.0, init=1.0)
-    params = family.init([torch.Generator().manual_seed(seed) for seed in range(seeds)])
+    drawn = family.init([torch.Generator().manual_seed(seed) for seed in range(seeds)])
+    params = {name: tensor.to(device) for name, tensor in drawn.items()}
     ways = {"viewrace": _engine(family, params, inputs, labels)}
     return ways | _torch_ways(lambda one: cross_entropy(family.apply(one, inputs), labels), params, seeds, compiled=False)
 
 
-def convolution_ways(seeds: int, examples: int = 100, channels: int = 8, side: int = 16) -> dict[str, Way]:
+def convolution_ways(
+    seeds: int, examples: int = 100, channels: int = 8, side: int = 16, device: torch.device = PROCESSOR
+) -> dict[str, Way]:
     """A small convolutional net: a loop, vmap, and all seeds as the groups of one convolution."""
     chance = torch.Generator().manual_seed(0)
-    images, labels = torch.randn(examples, 1, side, side, generator=chance), torch.arange(examples) % CLASSES
+    images = torch.randn(examples, 1, side, side, generator=chance).to(device)
+    labels = (torch.arange(examples) % CLASSES).to(device)
     shapes = {"first": (channels, 1, 3, 3), "second": (channels, channels, 3, 3), "read": (CLASSES, channels)}
-    params = {name: 0.2 * torch.randn(seeds, *shape, generator=chance) for name, shape in shapes.items()}
+    params = {name: 0.2 * torch.randn(seeds, *shape, generator=chance).to(device) for name, shape in shapes.items()}
 
     def loss(one: Params) -> Tensor:
         hidden = torch.relu(conv2d(torch.relu(conv2d(images, one["first"])), one["second"], stride=2))
@@ -97,7 +112,8 @@ def convolution_ways(seeds: int, examples: int = 100, channels: int = 8, side: i
 
 
 def _engine(family: Family, params: Params, inputs: Tensor, labels: Tensor) -> Way:
-    objective, everyone = Objective(family, inputs, HardLoss(labels)), torch.arange(len(next(iter(params.values()))))
+    everyone = torch.arange(len(next(iter(params.values()))), device=inputs.device)
+    objective = Objective(family, inputs, HardLoss(labels))
     return lambda: objective.at(params, everyone, count_right=False)
 
 
@@ -119,14 +135,20 @@ def _torch_ways(loss: Callable[[Params], Tensor], params: Params, chunk: int, co
     return ways
 
 
-def _jax(weight: Tensor, inputs: Tensor, labels: Tensor, chunk: int) -> Way:
+def _jax(weight: Tensor, inputs: Tensor, labels: Tensor, chunk: int, short: bool) -> Way:
     import jax
     import jax.numpy as jnp
 
-    given, target = jnp.asarray(inputs.numpy()), jax.nn.one_hot(labels.numpy(), CLASSES)
+    products = jnp.bfloat16 if short else jnp.float32
+    given, target = jnp.asarray(inputs.numpy(), products), jax.nn.one_hot(labels.numpy(), CLASSES)
 
     def loss(one: jax.Array) -> jax.Array:
-        scaled = jnp.einsum("kmd,npd->nkmp", one, given) / RHO
+        scaled = (
+            jnp.einsum("kmd,npd->nkmp", one.astype(products), given, precision="default" if short else "highest").astype(
+                jnp.float32
+            )
+            / RHO
+        )
         logits = (RHO * (jnp.clip(scaled, 0, 1) ** Q / Q + jax.nn.relu(scaled - 1))).sum(axis=(2, 3))
         return -(jax.nn.log_softmax(logits) * target).sum(axis=1).mean()
 

@@ -13,7 +13,7 @@ from viewrace.nets import Family, Params
 from viewrace.train.losses import HardLoss, Loss
 from viewrace.train.penalties import Penalty
 
-__all__ = ["BLOCK_NUMBERS", "Objective", "Point", "joined", "take"]
+__all__ = ["BLOCK_NUMBERS", "Objective", "Point", "block_numbers", "joined", "take"]
 
 BLOCK_NUMBERS = 2_000_000
 """Numbers that a block of seeds may hold at once (8 MB in float32): about the cache, and a bound on memory."""
@@ -74,7 +74,7 @@ class Objective:
     def __init__(self, family: Family, inputs: Tensor, loss: Loss, penalty: Penalty | None = None):
         self.family, self.inputs, self.loss, self.penalty = family, inputs, loss, penalty
         self.hard = isinstance(loss, HardLoss)
-        self.numbers = _block_numbers(inputs)
+        self.numbers = block_numbers(inputs.device, inputs.dtype)
         rows = max(1, self.numbers // family.activations(1))
         self.parts = list(torch.arange(len(inputs), device=inputs.device).split(rows))
         self.prepared = family.prepare(inputs) if len(self.parts) == 1 else None
@@ -131,11 +131,11 @@ class Objective:
         return point._replace(gradient=gradient, value=point.value + extra)
 
 
-def _block_numbers(inputs: Tensor) -> int:
+def block_numbers(device: torch.device, dtype: torch.dtype) -> int:
     """What a block may hold: about the cache of a processor, a good part of the free memory of another device."""
-    if inputs.device.type == "cpu":
+    if device.type == "cpu":
         return BLOCK_NUMBERS
-    return max(BLOCK_NUMBERS, (free_memory(inputs.device) or 0) // (SHARE * inputs.dtype.itemsize))
+    return max(BLOCK_NUMBERS, (free_memory(device) or 0) // (SHARE * dtype.itemsize))
 
 
 def _right(rows: Tensor, labels: Tensor) -> Tensor:

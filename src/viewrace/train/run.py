@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -16,13 +16,15 @@ from viewrace.train.film import Film
 from viewrace.train.flow import integrate
 from viewrace.train.losses import Loss
 from viewrace.train.machine import machine, number_format, require_training
-from viewrace.train.objective import BLOCK_NUMBERS, Objective, take
+from viewrace.train.objective import Objective, block_numbers, take
 from viewrace.train.outcome import count_outcomes, judge_outcome
 from viewrace.train.penalties import Penalty
 from viewrace.train.state import State
 from viewrace.train.trace import Trace
 
 __all__ = ["Progress", "Trained", "evaluate_logits", "train"]
+
+CPU = torch.device("cpu")
 
 Progress = Callable[[float], None]
 """Told the fraction of the work that is done, from 0 to 1."""
@@ -33,7 +35,7 @@ class Trained:
     """Networks after training; every tensor has the seed axis first.
 
     outcome: (seed,) int64, see Outcome. loss, gap, right: (seed,) at the end. evaluations: (seed,) gradient evaluations
-    spent. time: (seed,) time on the gradient flow.
+    spent. time: (seed,) time on the gradient flow. All of them are on the processor; device: where logits are computed.
     """
 
     family: Family
@@ -44,6 +46,7 @@ class Trained:
     right: Tensor
     evaluations: Tensor
     time: Tensor
+    device: torch.device = field(default=CPU, kw_only=True)
 
     def __len__(self) -> int:
         return len(self.outcome)
@@ -51,7 +54,7 @@ class Trained:
     def take(self, seeds: Tensor | slice) -> Trained:
         """The networks `seeds` alone."""
         columns = (self.outcome, self.loss, self.gap, self.right, self.evaluations, self.time)
-        return Trained(self.family, take(self.params, seeds), *(column[seeds] for column in columns))
+        return Trained(self.family, take(self.params, seeds), *(column[seeds] for column in columns), device=self.device)
 
     @property
     def outcomes(self) -> dict[str, int]:
@@ -60,17 +63,19 @@ class Trained:
 
     def logits(self, inputs: Tensor) -> Tensor:
         """(seed, example, class) logits on inputs (example, patch, dim)."""
-        return evaluate_logits(self.family, self.params, inputs)
+        return evaluate_logits(self.family, self.params, inputs, self.device)
 
 
-def evaluate_logits(family: Family, params: Params, inputs: Tensor) -> Tensor:
-    """(seed, example, class) logits, computed in blocks of seeds and examples so that memory stays bounded."""
-    count = len(next(iter(params.values())))
-    rows = max(1, min(len(inputs), BLOCK_NUMBERS // family.activations(1)))
-    block = max(1, BLOCK_NUMBERS // family.activations(rows))
+def evaluate_logits(family: Family, params: Params, inputs: Tensor, device: torch.device = CPU) -> Tensor:
+    """(seed, example, class) logits, computed on `device` in blocks of seeds and examples so that memory stays bounded."""
+    count, numbers = len(next(iter(params.values()))), block_numbers(device, inputs.dtype)
+    rows = max(1, min(len(inputs), numbers // family.activations(1)))
+    block = max(1, numbers // family.activations(rows))
     logits = []
-    for part in map(family.prepare, inputs.split(rows)):
-        logits.append(torch.cat([family.logits(take(params, slice(at, at + block)), part) for at in range(0, count, block)]))
+    for part in (family.prepare(part.to(device)) for part in inputs.split(rows)):
+        blocks = (take(params, slice(at, at + block)) for at in range(0, count, block))
+        said = [family.logits({name: tensor.to(device) for name, tensor in some.items()}, part).cpu() for some in blocks]
+        logits.append(torch.cat(said))
     return torch.cat(logits, dim=1) if len(logits) > 1 else logits[0].contiguous()
 
 
@@ -134,10 +139,10 @@ def _trained(
         film.close(state)
     ended = {name: tensor.cpu() for name, tensor in state.params.items()}
     gap = torch.where(state.failed, torch.nan, state.gap).cpu()
-    recall = _recall(family, ended, inputs.to(dtype), labels)
+    recall = _recall(evaluate_logits(family, ended, inputs.to(dtype), device), labels)
     outcome = judge_outcome(state.done.cpu(), gap, state.first_gap.cpu(), recall)
     columns = (state.value, state.gap, state.right, state.evaluations, state.time)
-    return Trained(family, ended, outcome, *(column.cpu() for column in columns))
+    return Trained(family, ended, outcome, *(column.cpu() for column in columns), device=device)
 
 
 def _watcher(progress: Progress | None, film: Film | None, steps: int) -> Callable[[State], None]:
@@ -152,9 +157,9 @@ def _watcher(progress: Progress | None, film: Film | None, steps: int) -> Callab
     return watch
 
 
-def _recall(family: Family, params: Params, inputs: Tensor, labels: Tensor) -> Tensor:
+def _recall(logits: Tensor, labels: Tensor) -> Tensor:
     """(seed, class) fraction of each class's examples that are right; classes without an example count as 1."""
-    right = (evaluate_logits(family, params, inputs).argmax(dim=-1) == labels).float()
+    right = (logits.argmax(dim=-1) == labels).float()
     classes = int(labels.max()) + 1
     onehot = torch.nn.functional.one_hot(labels, classes).float()
     counts = onehot.sum(dim=0)
