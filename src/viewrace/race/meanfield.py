@@ -21,9 +21,9 @@ from torch import Tensor
 
 from viewrace.config import Data, Settings
 from viewrace.data import Examples
-from viewrace.errors import ViewraceError
 from viewrace.nets.activation import power, smoothed_relu
 from viewrace.race.coordinate import correlation, straight
+from viewrace.race.rules import race_rules, refuse_unless
 from viewrace.streams import Stream, torch_generator
 
 __all__ = ["MeanField", "mean_field_coverage", "run_mean_field"]
@@ -66,7 +66,8 @@ class MeanField:
 
         Raises ViewraceError where there is no race of views with a loss to use up.
         """
-        _refuse(settings)
+        end = (settings.train.tolerance is not None, "train.tolerance must be a loss, received none")
+        refuse_unless("mean-field races", [*race_rules(settings), end])
         data, net = settings.data, settings.net
         assert settings.train.tolerance is not None
         amplitude, weight = _amplitudes(data, nodes)
@@ -103,21 +104,6 @@ def _amplitudes(data: Data, nodes: int) -> tuple[Tensor, Tensor]:
     parts = [(torch.cat(turns), share) for turns, share in ((multi, 1 - data.mu), (single, data.mu)) if turns and share]
     weight = torch.cat([torch.full((len(part),), share / len(part)) for part, share in parts])
     return torch.cat([part for part, _ in parts]) * torch.tensor(data.view_strength), weight
-
-
-def _refuse(settings: Settings) -> None:
-    data, net, train = settings.data, settings.net, settings.train
-    rules = (
-        (data.source == "features", f"data.source must be features, received {data.source}"),
-        (data.layout == "patches", f"data.layout must be patches, received {data.layout}"),
-        (net.family == "patch", f"net.family must be patch, received {net.family}"),
-        (net.q >= 2, f"net.q must be at least 2, received {net.q}"),
-        (train.loss == "ce", f"train.loss must be ce, received {train.loss}"),
-        (train.tolerance is not None, "train.tolerance must be a loss, received none"),
-    )
-    for holds, rule in rules:
-        if not holds:
-            raise ViewraceError(f"mean-field races: {rule}: set it so, or train the full network")
 
 
 def run_mean_field(field: MeanField, start: Tensor, strength: Tensor | None = None) -> Tensor:

@@ -21,6 +21,7 @@ from viewrace.data import Distribution
 from viewrace.errors import ViewraceError
 from viewrace.nets.activation import power
 from viewrace.race.coordinate import correlation, straight
+from viewrace.race.rules import race_rules, refuse_unless
 
 __all__ = ["GROWTH", "NEAR", "Projection", "Race"]
 
@@ -72,25 +73,19 @@ class Projection:
 
 
 def _refuse(settings: Settings) -> None:
-    data, net, train = settings.data, settings.net, settings.train
-    rules = (
-        (data.source == "features", f"data.source must be features, received {data.source}"),
-        (data.layout == "patches", f"data.layout must be patches, received {data.layout}"),
-        (net.family == "patch", f"net.family must be patch, received {net.family}"),
+    data, train = settings.data, settings.train
+    rules = [
+        *race_rules(settings),
         (data.noise == 0, f"data.noise must be 0, received {data.noise:g}"),
         (data.feature_noise == 0, f"data.feature_noise must be 0, received {data.feature_noise:g}"),
         (not data.cosine_within, f"data.cosine_within must be 0, received {data.cosine_within:g}"),
         (not data.cosine_between, f"data.cosine_between must be 0, received {data.cosine_between:g}"),
-        (net.q >= 2, f"net.q must be at least 2, received {net.q}"),
-        (train.loss == "ce", f"train.loss must be ce, received {train.loss}"),
         (train.method == "flow", f"train.method must be flow, received {train.method}"),
         (not train.entropy, f"train.entropy must be 0, received {train.entropy:g}"),
         (not train.competition, f"train.competition must be 0, received {train.competition:g}"),
         (not train.view_entropy, f"train.view_entropy must be 0, received {train.view_entropy:g}"),
-    )
-    for holds, rule in rules:
-        if not holds:
-            raise ViewraceError(f"projected dynamics: {rule}: set it so, or train the full network")
+    ]
+    refuse_unless("projected dynamics", rules)
 
 
 class Race:
