@@ -1,10 +1,12 @@
 """The depths of the dynamics side by side: seconds a seed of full and projected networks, class-races a minute of the forms.
 
-    python benchmarks/dynamics.py [--turns 3] [--threads 2] [--seeds 16] [--close 2] [--out FILE]
+    python benchmarks/dynamics.py [--turns 3] [--cores 2] [--seeds 16] [--close 2] [--out FILE]
 
 Every way takes its turn in one process, on the noise-free preset under root seed 0; medians, and ratios turn by turn with their
-range. `full, close` is the full network under an error so small that it follows the exact flow about as closely as the
-projected one does, which is measured as well. What it says: docs/dynamics.md.
+range. Networks run on one thread; races on a thread a core, block by block. Processor time is what a busy machine changes
+least, so ratios are of that; wall time and the load are told beside. `full, close` is the full network under an error so small
+that it follows the exact flow about as closely as the projected one does, which is measured as well. What it says:
+docs/dynamics.md.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ import os
 import statistics
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,45 +33,59 @@ from viewrace.train import train
 
 CLOSE = {"train.error": 4e-8, "train.precision": "float64", "train.steps": 100_000}
 PROJECTED_SEEDS = 96
-RACES, COMPETITIONS = 200_000, 1_000_000
+RACES, COMPETITIONS, BLOCK = 196_608, 786_432, 8192
 FULL, CLOSELY, PROJECTED = "full, as trained", "full, close", "projected"
 
 
-def full(settings: Settings, seeds: int) -> Callable[[], int]:
-    """Networks trained in all their weights; returns how many."""
+Way = Callable[[], tuple[int, int]]
+"""Does the work; returns how many networks or races that were, and the evaluations of one network, 0 for a race."""
+
+
+def full(settings: Settings, seeds: int) -> Way:
+    """Networks trained in all their weights."""
     bench = Bench(settings, 0)
     generators = bench.generators(Role.MEMBER, 0, seeds)
     start, inputs = bench.family().init(generators), bench.examples.inputs
 
-    def go() -> int:
-        return len(train(bench.family(), {k: v.clone() for k, v in start.items()}, inputs, bench.hard_loss(), settings.train))
+    def go() -> tuple[int, int]:
+        params = {name: tensor.clone() for name, tensor in start.items()}
+        trained = train(bench.family(), params, inputs, bench.hard_loss(), settings.train)
+        return seeds, int(trained.evaluations.double().mean())
 
     return go
 
 
-def projected(settings: Settings, seeds: int) -> Callable[[], int]:
+def projected(settings: Settings, seeds: int) -> Way:
     """The same networks in the span of the features; their set-up counts."""
     bench = Bench(settings, 0)
     weight = bench.family().init(bench.generators(Role.MEMBER, 0, seeds))["weight"]
 
-    def go() -> int:
+    def go() -> tuple[int, int]:
         projection = Projection(settings, bench.distribution)
-        return len(run(projection, projection.correlations(weight), settings.train).done)
+        ran = run(projection, projection.correlations(weight), settings.train)
+        return seeds, int(ran.evaluations.double().mean())
 
     return go
 
 
-def forms(settings: Settings) -> dict[str, Callable[[], int]]:
+def forms(settings: Settings, cores: int) -> dict[str, Way]:
     """The class-races by each form, from starts as the networks have them."""
     field, chance = MeanField.of(settings), torch.Generator().manual_seed(0)
     start = settings.net.init * torch.randn(RACES, settings.data.views, settings.net.width, generator=chance)
     tops = settings.net.init * torch.rand(COMPETITIONS, settings.data.views, generator=chance, dtype=torch.float64)
     rate = 1 + 0.1 * torch.rand(tops.shape, generator=chance, dtype=torch.float64)
-    return {
-        "mean field": lambda: len(run_mean_field(field, start)),
-        "Lotka-Volterra": lambda: len(lotka_volterra(tops, rate)),
-        "power form": lambda: len(compete(tops, rate, settings.net.q)),
+    solve = {
+        "mean field": (lambda rows: run_mean_field(field, start[rows]), len(start)),
+        "Lotka-Volterra": (lambda rows: lotka_volterra(tops[rows], rate[rows]), len(tops)),
+        "power form": (lambda rows: compete(tops[rows], rate[rows], settings.net.q), len(tops)),
     }
+
+    def spread(race: Callable[[slice], object], count: int) -> tuple[int, int]:
+        with ThreadPoolExecutor(cores) as pool:
+            list(pool.map(race, [slice(first, first + BLOCK) for first in range(0, count, BLOCK)]))
+        return count, 0
+
+    return {name: partial(spread, *each) for name, each in solve.items()}
 
 
 def middle(values: list[float]) -> str:
@@ -76,29 +94,36 @@ def middle(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("--turns", 3), ("--threads", 2), ("--seeds", 16), ("--close", 2)):
+    for name, default in (("--turns", 3), ("--cores", 2), ("--seeds", 16), ("--close", 2)):
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
-    torch.set_num_threads(asked.threads)
+    torch.set_num_threads(1)
     settings = clean(preset())
     ways = {FULL: full(settings, asked.seeds), CLOSELY: full(settings.replace(**CLOSE), asked.close)}
-    ways |= {PROJECTED: projected(settings, PROJECTED_SEEDS)} | forms(settings)
-    seconds: dict[str, list[float]] = {name: [] for name in ways}
-    loads = []
+    ways |= {PROJECTED: projected(settings, PROJECTED_SEEDS)} | forms(settings, asked.cores)
+    processor: dict[str, list[float]] = {name: [] for name in ways}
+    wall: dict[str, list[float]] = {name: [] for name in ways}
+    evaluations, loads = {}, []
     for _ in range(asked.turns):
         for name, way in ways.items():
             loads.append(os.getloadavg()[0])
-            start = time.perf_counter()
-            count = way()
-            seconds[name].append((time.perf_counter() - start) / count)
-    found = {"threads": asked.threads, "turns": asked.turns, "load": [min(loads), max(loads)], "seconds": seconds}
-    print(f"{asked.threads} threads, {asked.turns} turns, load {min(loads):.1f} to {max(loads):.1f}; median [least, most]")
+            start, spent = time.perf_counter(), time.process_time()
+            count, evaluations[name] = way()
+            processor[name].append((time.process_time() - spent) / count)
+            wall[name].append((time.perf_counter() - start) / count)
+    found = {"cores": asked.cores, "turns": asked.turns, "loads": loads, "processor": processor, "wall": wall}
+    found["evaluations"] = evaluations
+    print(f"{asked.turns} turns, load {min(loads):.1f} to {max(loads):.1f}; median [least, most]")
     for name in (FULL, CLOSELY, PROJECTED):
-        ratio = [a / b for a, b in zip(seconds[name], seconds[PROJECTED], strict=True)]
-        print(f"{name}: {middle(seconds[name])} s a seed, {middle(ratio)} times the projected one's")
+        ratio = [a / b for a, b in zip(processor[name], processor[PROJECTED], strict=True)]
+        print(
+            f"{name}, {evaluations[name]} evaluations: {middle(processor[name])} s of processor a seed, {middle(wall[name])} s by"
+        )
+        print(f"    the clock; {middle(ratio)} times the projected one's")
     for name in list(ways)[3:]:
-        print(f"{name}: {middle([60e-6 / each for each in seconds[name]])} million class-races a minute")
+        both = [[60e-6 * cores / each for each in times[name]] for cores, times in ((asked.cores, processor), (1, wall))]
+        print(f"{name}: {middle(both[0])} million class-races a minute of {asked.cores} cores, {middle(both[1])} by the clock")
     far = exact(Bench(settings.replace(**CLOSE), 0), 0)
     found["off"] = {CLOSELY: far["trained"], PROJECTED: far["deviation"]}
     print("largest difference from the exact flow, seed 0:", {name: f"{value:.2g}" for name, value in found["off"].items()})
