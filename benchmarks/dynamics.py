@@ -1,12 +1,12 @@
 """The depths of the dynamics side by side: seconds a seed of full and projected networks, class-races a minute of the forms.
 
-    python benchmarks/dynamics.py [--turns 3] [--cores 2] [--seeds 16] [--close 2] [--out FILE]
+    python benchmarks/dynamics.py [--turns 5] [--cores 2] [--seeds 16] [--close 8] [--out FILE]
 
 Every way takes its turn in one process, on the noise-free preset under root seed 0; medians, and ratios turn by turn with their
 range. Networks run on one thread; races on a thread a core, block by block. Processor time is what a busy machine changes
 least, so ratios are of that; wall time and the load are told beside. `full, close` is the full network under an error so small
-that it follows the exact flow about as closely as the projected one does, which is measured as well. What it says:
-docs/dynamics.md.
+that it follows the exact flow about as closely as the projected one does, which is measured as well: once, since it takes
+minutes, and not at all with --close 0. What it says: docs/dynamics.md.
 """
 
 from __future__ import annotations
@@ -92,43 +92,55 @@ def middle(values: list[float]) -> str:
     return f"{statistics.median(values):.3g} [{min(values):.3g}, {max(values):.3g}]"
 
 
+def timed(way: Way) -> dict[str, float]:
+    """Seconds of processor and of the clock for one network or race, with the load before."""
+    load, start, spent = os.getloadavg()[0], time.perf_counter(), time.process_time()
+    count, evaluations = way()
+    seconds = {"processor": (time.process_time() - spent) / count, "wall": (time.perf_counter() - start) / count}
+    return seconds | {"evaluations": evaluations, "load": load}
+
+
+def networks(found: dict[str, list[dict[str, float]]]) -> None:
+    """Print what a network takes by each way that was run, and how many times the projected one that is."""
+    base = [each["processor"] for each in found[PROJECTED]]
+    for name in (FULL, PROJECTED, CLOSELY):
+        if found.get(name):
+            times = [each["processor"] for each in found[name]]
+            ratio = [spent / one for spent, one in zip(times, base, strict=False)]
+            clock, evaluations = middle([each["wall"] for each in found[name]]), found[name][0]["evaluations"]
+            print(f"{name}, {evaluations:.0f} evaluations: {middle(times)} s of processor a seed, {clock} s by the clock,")
+            print(f"    {middle(ratio)} times the projected one's")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("--turns", 3), ("--cores", 2), ("--seeds", 16), ("--close", 2)):
+    for name, default in (("--turns", 5), ("--cores", 2), ("--seeds", 16), ("--close", 8)):
         parser.add_argument(name, type=int, default=default)
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
     torch.set_num_threads(1)
     settings = clean(preset())
-    ways = {FULL: full(settings, asked.seeds), CLOSELY: full(settings.replace(**CLOSE), asked.close)}
-    ways |= {PROJECTED: projected(settings, PROJECTED_SEEDS)} | forms(settings, asked.cores)
-    processor: dict[str, list[float]] = {name: [] for name in ways}
-    wall: dict[str, list[float]] = {name: [] for name in ways}
-    evaluations, loads = {}, []
+    races = forms(settings, asked.cores)
+    ways = {FULL: full(settings, asked.seeds), PROJECTED: projected(settings, PROJECTED_SEEDS)} | races
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in ways}
     for _ in range(asked.turns):
         for name, way in ways.items():
-            loads.append(os.getloadavg()[0])
-            start, spent = time.perf_counter(), time.process_time()
-            count, evaluations[name] = way()
-            processor[name].append((time.process_time() - spent) / count)
-            wall[name].append((time.perf_counter() - start) / count)
-    found = {"cores": asked.cores, "turns": asked.turns, "loads": loads, "processor": processor, "wall": wall}
-    found["evaluations"] = evaluations
+            found[name].append(timed(way))
+    if asked.close:
+        found[CLOSELY] = [timed(full(settings.replace(**CLOSE), asked.close))]
+    loads = [each["load"] for times in found.values() for each in times]
     print(f"{asked.turns} turns, load {min(loads):.1f} to {max(loads):.1f}; median [least, most]")
-    for name in (FULL, CLOSELY, PROJECTED):
-        ratio = [a / b for a, b in zip(processor[name], processor[PROJECTED], strict=True)]
-        print(
-            f"{name}, {evaluations[name]} evaluations: {middle(processor[name])} s of processor a seed, {middle(wall[name])} s by"
-        )
-        print(f"    the clock; {middle(ratio)} times the projected one's")
-    for name in list(ways)[3:]:
-        both = [[60e-6 * cores / each for each in times[name]] for cores, times in ((asked.cores, processor), (1, wall))]
+    networks(found)
+    for name in races:
+        both = ([60e-6 * asked.cores / each["processor"] for each in found[name]], [60e-6 / each["wall"] for each in found[name]])
         print(f"{name}: {middle(both[0])} million class-races a minute of {asked.cores} cores, {middle(both[1])} by the clock")
-    far = exact(Bench(settings.replace(**CLOSE), 0), 0)
-    found["off"] = {CLOSELY: far["trained"], PROJECTED: far["deviation"]}
-    print("largest difference from the exact flow, seed 0:", {name: f"{value:.2g}" for name, value in found["off"].items()})
+    off = {}
+    if asked.close:
+        far = exact(Bench(settings.replace(**CLOSE), 0), 0)
+        off = {CLOSELY: far["trained"], PROJECTED: far["deviation"]}
+        print("largest difference from the exact flow, seed 0:", {name: f"{value:.2g}" for name, value in off.items()})
     if asked.out:
-        asked.out.write_text(json.dumps(found, indent=2), encoding="utf-8")
+        asked.out.write_text(json.dumps({"asked": vars(asked) | {"out": None}, "found": found, "off": off}), encoding="utf-8")
 
 
 if __name__ == "__main__":
