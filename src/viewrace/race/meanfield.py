@@ -166,17 +166,17 @@ class _Races:
         """dy/dt, and (node, race) 1 - p."""
         q, rho = self.field.q, self.field.rho * self.field.patches
         x = correlation(y[0], q)
-        others = power(correlation(torch.minimum(self.rest + y[1], y[0]), q), q).sum(dim=0)
+        others = _raised(correlation(torch.minimum(self.rest + y[1], y[0]), q), q).sum(dim=0)
         logit, bends = self.forward @ others, []
         for amplitude, top in zip(self.amplitudes, x, strict=True):
             response = amplitude * top
             unit = response.clamp(max=1)
-            bend = power(unit, q - 1)
+            bend = _raised(unit, q - 1)
             logit.addcmul_(bend, unit, value=1 / q).add_(response.sub_(unit))
             bends.append(bend)
         wrong = logit.mul_(-rho).add_(self.logit_scale).sigmoid_()
         own = torch.stack([share @ bend.mul_(wrong) for share, bend in zip(self.shares, bends, strict=True)])
-        own /= power(x.clamp(min=1e-9), q - 1)
+        own /= _raised(x.clamp(min=1e-9), q - 1)
         return torch.stack([own, self.powers @ wrong]).mul_(self.strength), wrong
 
     def _attempt(self) -> None:
@@ -217,6 +217,14 @@ class _Races:
         w = torch.cat([top[None], torch.minimum(straight(self.ranked[1:], self.field.q) + progress, top)])
         x = correlation(w, self.field.q) + self.ranked.clamp(max=0)
         return torch.empty_like(x).scatter_(0, self.order, x)
+
+
+def _raised(base: Tensor, exponent: int) -> Tensor:
+    """base^exponent in memory of its own, taken once: `power` takes it for every product."""
+    result = base.clone() if exponent == 1 else base * base
+    for _ in range(exponent - 2):
+        result.mul_(base)
+    return result
 
 
 def mean_field_coverage(settings: Settings, races: int = 2000, fraction: float = 0.1, root: int = 0) -> tuple[float, Tensor]:
