@@ -49,6 +49,25 @@ def test_at_most_asks_for_the_whole_interval(low, high, expected):
     assert at_most("x", 0.05, estimate((low + high) / 2, low, high)).verdict == expected
 
 
+@pytest.mark.parametrize(
+    ("bound", "low", "told"),
+    [
+        (1 / 3 + 0.05, 0.5, "0.383"),
+        (1 / 3 + 0.05, 0.3831, "0.383333"),
+        (0.05, 0.5, "0.05"),
+        (0.95, 0.5, "0.95"),
+        (2.0, 0.5, "2"),
+        (1e-6 / 3, 0.5, "3.33e-07"),
+        (0.0, 0.0, "0"),
+    ],
+)
+def test_a_rule_has_three_decimals_where_they_tell_the_same(bound, low, told):
+    found = estimate(0.6, low, 0.7)
+    assert at_least("x", bound, found).rule == f"at least {told}"
+    assert at_most("x", bound, found).rule == f"at most {told}"
+    assert within("x", 0.0, found, bound).rule == f"interval within {told} of the prediction"
+
+
 def test_a_number_that_is_not_finite_decides_nothing():
     assert within("x", 0.5, estimate(math.nan, math.nan, math.nan), 0.05).verdict == "inconclusive"
 

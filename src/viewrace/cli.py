@@ -176,7 +176,7 @@ def phase(
 ) -> None:
     """Draw phase diagrams: where in the space of settings there is a race."""
     from viewrace import study
-    from viewrace.report.phase import phase_figures, save_figure
+    from viewrace.report.phase import phase_figures, save_figures
     from viewrace.screen import Screen
 
     asked = _overrides(changes)
@@ -184,9 +184,7 @@ def phase(
     out = out or study.phase_folder(scale, asked, seed)
     with _going_on(out), Screen(console) as screen:
         data = study.phase(ids, scale, asked, seed, out, screen.moves_on)
-        for name, made in phase_figures(data).items():
-            for kind in ("pdf", "png"):
-                save_figure(made, out / f"phase-{name}.{kind}")
+        save_figures(phase_figures(data), out)
     console.print(f"figures and data: {out}", highlight=False, soft_wrap=True)
 
 
@@ -194,14 +192,15 @@ def phase(
 def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results folder")]) -> None:
     """Show the verdicts or measures in a results folder."""
     from viewrace import study
-    from viewrace.screen import diagnosis_tables, prediction_table, summary_table, verdict_table
+    from viewrace.screen import diagnosis_tables, phase_table, prediction_table, summary_table, verdict_table
     from viewrace.study.prediction import PREDICTION
     from viewrace.study.training import ENTRY
 
     held = study.Folder(folder)
     whole = [name for name in held.manifest["entries"] if held.state(name) == "whole"]
     damaged = [name for name in held.manifest["entries"] if name not in whole]
-    verdicts = [held.note(name) for name in whole if name not in (ENTRY, PREDICTION, study.DIAGNOSIS)]
+    phases = [name for name in whole if name.startswith(study.PHASE)]
+    verdicts = [held.note(name) for name in whole if name not in (ENTRY, PREDICTION, study.DIAGNOSIS, *phases)]
     if verdicts:
         console.print(verdict_table(verdicts, every_check=True))
     if ENTRY in whole:
@@ -214,6 +213,8 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results fol
     if PREDICTION in whole:
         console.print(prediction_table(held.read(PREDICTION)))
         console.print(summary_table(study.prediction_summary(held.read(PREDICTION))))
+    for name in phases:
+        console.print(phase_table(held.read(name)))
     for name in damaged:
         console.print(
             f"{folder / name}.nc was changed since it was written (checksum): run the same command again",

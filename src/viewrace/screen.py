@@ -6,7 +6,8 @@ from collections.abc import Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from rich.console import Console
+import numpy as np
+from rich.console import Console, Group
 from rich.progress import (
     BarColumn,
     Progress,
@@ -23,7 +24,15 @@ from viewrace.claims import Claim, Verdict
 from viewrace.measure import Estimate
 from viewrace.report.words import interval, number
 
-__all__ = ["Screen", "audit_table", "diagnosis_tables", "prediction_table", "summary_table", "verdict_table"]
+__all__ = [
+    "Screen",
+    "audit_table",
+    "diagnosis_tables",
+    "phase_table",
+    "prediction_table",
+    "summary_table",
+    "verdict_table",
+]
 
 MOST_ROWS, MOST_COLUMNS = 20, 10
 COLOUR = {"supported": "green", "refuted": "red", "inconclusive": "yellow"}
@@ -118,6 +127,20 @@ def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
     measured = interval(item["estimate"], item["low"], item["high"]).replace("[", r"\[")
     judged = f"[{COLOUR[item['verdict']]}]{item['verdict']}[/]"
     return number(item["predicted"]), measured, str(item["n"]), judged
+
+
+def phase_table(data: Dataset) -> Group:
+    """Coverage of one network over the plane, as in the figure; * where not every network met its stopping rule."""
+    title = f"{data.attrs['title']}: coverage, margin {data.attrs['fraction']:g}, n = {data.attrs['networks']} networks a point"
+    axes = f"up: {data.attrs['y']}, right: {data.attrs['x']}"
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
+    for name in ("", *(f"{x:g}" for x in data["x"].values)):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in reversed(range(data.sizes["y"])):
+        marks = np.where(data["done"].values[row] < 1, "*", "")
+        cells = [f"{value:.2f}{mark}" for value, mark in zip(data["margin"].values[row], marks, strict=True)]
+        table.add_row(f"{data['y'].values[row]:g}", *cells)
+    return Group(title, axes, table, "")
 
 
 def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from viewrace import study
 from viewrace.config import Train
 from viewrace.report.bench import AXIS_NAMES, LIMIT, OURS, bench_figure, growth, median_ratio
-from viewrace.report.phase import save_figure
+from viewrace.report.phase import save_figures
 from viewrace.study.benchmark import benchmark
 
 __all__ = ["bench_table", "others_table", "run_bench"]
@@ -26,8 +26,7 @@ def run_bench(console: Console, turns: int, short: bool, out: Path, config: Trai
         found = benchmark(turns, short, progress=lambda fraction: bar.update(task, completed=fraction), config=config)
     study.write_json(out / "bench.json", found)
     figure = bench_figure(found)
-    for kind in ("pdf", "png"):
-        save_figure(figure, out / f"bench.{kind}")
+    save_figures({"bench": figure}, out)
     where = found["device"] if config.device == "cuda" else f"{found['threads']} threads"
     console.print(f"{where}, {found['kernel']} kernel, torch {found['environment']['torch']}, {found['precision']}")
     for table in (bench_table(found), others_table(found)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -81,31 +82,44 @@ def _one_root(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
         "margin_teacher": margin(teacher.probes)[0],
         "in_context_teacher": in_context_accuracy(teacher.single, teacher.labels)[0],
     }
-    students = _students(lab, bench, "student", soft, STUDENTS[scale])
-    columns |= _column("student", students)
-    columns |= _column("one_view", _students(lab, bench, "one-view", logits[:1], VARIANTS[scale], seed="variant"))
+    groups = _students(lab, bench, _groups(distill.temperature, soft, logits[:1], scale))
+    columns |= _column("student", groups["student"])
+    columns |= _column("one_view", groups["one-view"])
     columns |= _column("baseline", _baseline(lab, bench, STUDENTS[scale]), "seed")
-    columns |= _temperatures(lab, bench, soft, scale, students)
+    columns |= _temperatures(distill.temperature, groups, scale)
     columns |= _widths(lab, bench, soft, scale)
     return xr.Dataset(columns)
 
 
-def _students(
-    lab: Lab,
-    bench: Bench,
-    label: str,
-    soft: Tensor,
-    count: int,
-    temperature: float | None = None,
-    width: int | None = None,
-    seed: str = "seed",
-) -> Networks:
-    distill = bench.settings.distill
+@dataclass(frozen=True)
+class _Group:
+    """Students of one width: what their teacher says, (1, example, class), at which temperature, and how many."""
+
+    soft: Tensor
+    temperature: float
+    count: int
+
+
+def _groups(own: float, soft: Tensor, one_view: Tensor, scale: Scale) -> dict[str, _Group]:
+    """All students of the preset's width by name: the claim's own, those of a teacher of one view, other temperatures."""
+    count = VARIANTS[scale]
+    groups = {"student": _Group(soft, own, STUDENTS[scale]), "one-view": _Group(one_view, own, count)}
+    return groups | {f"tau-{factor:g}": _Group(soft, own * factor, count) for factor in FACTORS[scale]}
+
+
+def _students(lab: Lab, bench: Bench, groups: dict[str, _Group], width: int | None = None) -> dict[str, Networks]:
+    """The students of all groups, trained together; the first of every group are from the same inits."""
+    distill, sizes = bench.settings.distill, [group.count for group in groups.values()]
+    soft = torch.cat([group.soft.expand(group.count, -1, -1) for group in groups.values()])
+    temperature = torch.cat([torch.full((group.count,), group.temperature) for group in groups.values()])
     loss = SoftLoss.from_config(distill, bench.examples.labels, soft, temperature)
-    family = bench.family(width or distill.width, distill.init)
-    generators = bench.generators(Role.STUDENT, 0, count)
-    label = f"{label}-{count}-{distill.members}"
-    return lab.train(bench, label, family, generators, loss, student=distill, cost=3.0)
+    width = width or distill.width
+    family = bench.family(width, distill.init)
+    generators = [generator for size in sizes for generator in bench.generators(Role.STUDENT, 0, size)]
+    label = f"students-{width}-{'-'.join(map(str, sizes))}-{distill.members}"
+    everyone = lab.train(bench, label, family, generators, loss, student=distill, cost=3.0)
+    starts = [sum(sizes[:at]) for at in range(len(sizes))]
+    return {name: everyone.take(slice(at, at + size)) for name, at, size in zip(groups, starts, sizes, strict=True)}
 
 
 def _baseline(lab: Lab, bench: Bench, count: int) -> Networks:
@@ -125,20 +139,17 @@ def _column(name: str, networks: Networks, dim: str | None = None) -> dict[str, 
     }
 
 
-def _temperatures(lab: Lab, bench: Bench, soft: Tensor, scale: Scale, students: Networks) -> dict[str, Any]:
-    """Students over temperature, the preset's own among them (its first students, not trained again)."""
-    own, count = bench.settings.distill.temperature, VARIANTS[scale]
-    found = {own: students}
-    for factor in FACTORS[scale]:
-        found[own * factor] = _students(lab, bench, f"tau-{factor:g}", soft, count, temperature=own * factor)
+def _temperatures(own: float, groups: dict[str, Networks], scale: Scale) -> dict[str, Any]:
+    """Students over temperature, the preset's own among them (its first students)."""
+    found = {own: groups["student"]} | {own * factor: groups[f"tau-{factor:g}"] for factor in FACTORS[scale]}
     taus = sorted(found)
-    return {"tau": ("tau", taus)} | _table("temperature", ("tau", "variant"), [found[tau] for tau in taus], count)
+    return {"tau": ("tau", taus)} | _table("temperature", ("tau", "variant"), [found[tau] for tau in taus], VARIANTS[scale])
 
 
 def _widths(lab: Lab, bench: Bench, soft: Tensor, scale: Scale) -> dict[str, Any]:
-    count = VARIANTS[scale]
-    found = [_students(lab, bench, f"width-{width}", soft, count, width=width) for width in NARROW]
-    return {"width": ("width", list(NARROW))} | _table("narrow", ("width", "variant"), found, count)
+    group = {"narrow": _Group(soft, bench.settings.distill.temperature, VARIANTS[scale])}
+    found = [_students(lab, bench, group, width)["narrow"] for width in NARROW]
+    return {"width": ("width", list(NARROW))} | _table("narrow", ("width", "variant"), found, VARIANTS[scale])
 
 
 def _table(name: str, dims: tuple[str, str], found: list[Networks], count: int) -> dict[str, Any]:

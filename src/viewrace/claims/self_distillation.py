@@ -77,13 +77,15 @@ class SelfDistillation(Claim):
 def _one_root(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
     count = CHAINS[scale]
     rounds = min(GENERATIONS[scale], bench.settings.self_distill.generations)
-    alone = [_alone(lab, bench, generation, count) for generation in range(1, rounds + 1)]
+    alone = _alone(lab, bench, rounds, count)
+    chains = {protocol: [lab.members(bench, count)] for protocol in PROTOCOLS}
+    for generation in range(1, rounds + 1):
+        teachers = [chain[-1] for chain in chains.values()]
+        heirs = _heirs(lab, bench, teachers, alone[generation - 1].trained.params, generation)
+        for protocol, heir in zip(PROTOCOLS, heirs, strict=True):
+            chains[protocol].append(heir)
     tables: dict[str, list[Any]] = {"margin": [], "in_context": [], "outcome": []}
-    for protocol in PROTOCOLS:
-        chain = [lab.members(bench, count)]
-        for generation in range(1, rounds + 1):
-            warm = alone[generation - 1].trained.params if protocol == "warm" else None
-            chain.append(_heirs(lab, bench, protocol, chain[-1], warm, generation))
+    for chain in chains.values():
         tables["margin"].append(np.stack([margin(heir.views.probes) for heir in chain]))
         tables["in_context"].append(np.stack([in_context_accuracy(heir.views.single, heir.views.labels) for heir in chain]))
         tables["outcome"].append(torch.stack([heir.trained.outcome for heir in chain]).numpy())
@@ -94,26 +96,31 @@ def _one_root(lab: Lab, bench: Bench, scale: Scale) -> xr.Dataset:
     return data.assign_coords(coords).assign_attrs(views=bench.settings.data.views)
 
 
-def _inits(bench: Bench, generation: int, count: int) -> list[torch.Generator]:
-    return bench.generators(Role.HEIR, (generation - 1) * count, generation * count)
-
-
-def _alone(lab: Lab, bench: Bench, generation: int, count: int) -> Networks:
-    """The students of one generation on hard labels alone: the baseline, and where the warm protocol starts."""
+def _alone(lab: Lab, bench: Bench, rounds: int, count: int) -> list[Networks]:
+    """The students of every generation on hard labels alone: the baseline, and where the warm protocol starts."""
     settings = bench.settings.self_distill
+    inits = bench.generators(Role.HEIR, 0, rounds * count)
     family = bench.family(settings.width, settings.init)
-    inits = _inits(bench, generation, count)
-    return lab.train(bench, f"heir-alone-{generation}-{count}", family, inits, bench.hard_loss(), cost=0.3)
+    everyone = lab.train(bench, f"heirs-alone-{rounds}-{count}", family, inits, bench.hard_loss(), cost=0.3)
+    return _shared_out(everyone, rounds)
 
 
-def _heirs(lab: Lab, bench: Bench, protocol: str, teachers: Networks, warm: Params | None, generation: int) -> Networks:
-    settings, count = bench.settings.self_distill, len(teachers)
-    soft = teachers.trained.logits(bench.examples.inputs)
+def _heirs(lab: Lab, bench: Bench, teachers: list[Networks], warm: Params, generation: int) -> list[Networks]:
+    """The students of one generation, cold and warm, each of its own teacher; together, since that is quicker."""
+    settings, count = bench.settings.self_distill, len(teachers[0])
+    soft = torch.cat([each.trained.logits(bench.examples.inputs) for each in teachers])
     loss = SoftLoss.from_config(settings, bench.examples.labels, soft)
-    init = warm if warm is not None else _inits(bench, generation, count)
     family = bench.family(settings.width, settings.init)
-    label = f"heir-{protocol}-{generation}-{count}"
-    return lab.train(bench, label, family, init, loss, student=settings, cost=3.0)
+    cold = family.init(bench.generators(Role.HEIR, (generation - 1) * count, generation * count))
+    init = {name: torch.cat([tensor, warm[name]]) for name, tensor in cold.items()}
+    heirs = lab.train(bench, f"heirs-{generation}-{count}", family, init, loss, student=settings, cost=3.0)
+    return _shared_out(heirs, len(teachers))
+
+
+def _shared_out(networks: Networks, groups: int) -> list[Networks]:
+    """The networks in groups of the same size, in their order."""
+    size = len(networks) // groups
+    return [networks.take(slice(at, at + size)) for at in range(0, len(networks), size)]
 
 
 def _estimate(values: xr.DataArray, generator: np.random.Generator) -> Estimate:

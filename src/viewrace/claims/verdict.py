@@ -37,7 +37,8 @@ def within(name: str, predicted: float, estimate: Estimate, tolerance: float) ->
     """Supported where the whole interval lies within `tolerance` of the prediction, refuted where none of it does."""
     inside = predicted - tolerance <= estimate.low and estimate.high <= predicted + tolerance
     outside = estimate.high < predicted - tolerance or estimate.low > predicted + tolerance
-    rule = f"interval within {tolerance:g} of the prediction"
+    ends = [abs(end - predicted) for end in (estimate.low, estimate.high)]
+    rule = f"interval within {_told(tolerance, *ends)} of the prediction"
     return _check(name, predicted, estimate, rule, _judge(inside, outside))
 
 
@@ -48,14 +49,23 @@ def at_least(name: str, bound: float, estimate: Estimate, clear_of: float | None
     """
     floor = bound if clear_of is None else clear_of
     inside = estimate.value >= bound and estimate.low >= floor and (clear_of is None or estimate.low > floor)
-    rule = f"at least {bound:g}" + ("" if clear_of is None else f" and the interval above {clear_of:g}")
+    rule = f"at least {_told(bound, estimate.value, estimate.low, estimate.high)}"
+    rule += "" if clear_of is None else f" and the interval above {clear_of:g}"
     predicted = bound if law is None else law
     return _check(name, predicted, estimate, rule, _judge(inside, estimate.high < bound))
 
 
 def at_most(name: str, bound: float, estimate: Estimate) -> Check:
     """Supported where the whole interval is at most `bound`, refuted where all of it is above."""
-    return _check(name, bound, estimate, f"at most {bound:g}", _judge(estimate.high <= bound, estimate.low > bound))
+    rule = f"at most {_told(bound, estimate.low, estimate.high)}"
+    return _check(name, bound, estimate, rule, _judge(estimate.high <= bound, estimate.low > bound))
+
+
+def _told(bound: float, *measured: float) -> str:
+    """The bound with three decimals, below 0.1 three digits; in full where a measured number lies between that and the bound."""
+    short = f"{bound:.3g}" if abs(bound) < 0.1 else f"{bound:.3f}".rstrip("0").rstrip(".")
+    low, high = sorted((bound, float(short)))
+    return f"{bound:g}" if any(low <= number <= high for number in measured) else short
 
 
 def _check(name: str, predicted: float, estimate: Estimate, rule: str, verdict: Judgement) -> Check:

@@ -33,14 +33,13 @@ def settle(projection: Projection, ran: Run, train: Train, error: float = ERROR)
     left = (~ran.done).nonzero().squeeze(1)
     if not len(left):
         return ran
-    end = _Settling(Race(projection, ran.correlation[..., left], torch.float64), train, error)
+    end = _Settling(Race(projection, ran.correlation[..., left], torch.float64), ran.time[left], train, error)
     while not end.ended.all():
         end.attempt()
     columns = {name: getattr(ran, name).clone() for name in ("correlation", "done", "loss", "time", "evaluations")}
     columns["correlation"][..., left] = end.race.correlations(end.y)
     projection.check(columns["correlation"])
-    columns["done"][left], columns["loss"][left] = end.done, end.loss
-    columns["time"][left] += end.time
+    columns["done"][left], columns["loss"][left], columns["time"][left] = end.done, end.loss, end.time
     columns["evaluations"][left] += end.evaluations
     return replace(ran, **columns)
 
@@ -51,8 +50,8 @@ class _Settling:
     Products are done in float64: differences of slopes, which tell the spectral radius, cancel.
     """
 
-    def __init__(self, race: Race, train: Train, error: float):
-        self.race, self.train, self.error = race, train, error
+    def __init__(self, race: Race, time: Tensor, train: Train, error: float):
+        self.race, self.time, self.train, self.error = race, time.clone(), train, error
         loudest = float(race.data.loudest[0])
         self.onset, self.watched = ONSET / loudest, NEAR * GROWTH / loudest
         self.goal = straight(torch.tensor(self.onset, dtype=torch.float64), race.data.q)
@@ -64,7 +63,7 @@ class _Settling:
         own = race.split(self.slope)[1]
         growth = (own * self.height ** (race.data.q - 2)).abs().amax(dim=(0, 1, 2))
         self.step = FIRST / growth.clamp(min=TINY)
-        self.radius, self.time = torch.zeros_like(self.step), torch.zeros_like(self.step)
+        self.radius = torch.zeros_like(self.step)
         self.evaluations = torch.ones(race.seeds, dtype=torch.int64)
         self.done = torch.zeros(race.seeds, dtype=torch.bool)
         self.ended = self.done.clone()

@@ -24,7 +24,7 @@ def audit_cases_table(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
     ax = made.subplots()
     ax.set_axis_off()
     body = [[row["case"], *(f"{known}:  {said}" for known, said, _ in row["answers"]), row["numbers"]] for row in rows]
-    heads = ["case", *QUESTIONS.values(), "gain, points; share kept"]
+    heads = ["case", *(f"{question}  known: said" for question in QUESTIONS.values()), "gain, points; share kept"]
     drawn = ax.table(body, colLabels=heads, colWidths=[0.15, 0.17, 0.23, 0.22, 0.23], loc="center", cellLoc="left")
     drawn.auto_set_font_size(False)
     drawn.set_fontsize(9)
@@ -60,4 +60,5 @@ def _numbers(here: xr.Dataset) -> str:
 
 
 def _range(values: Any, digits: int) -> str:
-    return f"{min(values):.{digits}f} to {max(values):.{digits}f}"
+    low, high = (round(float(end), digits) + 0.0 for end in (min(values), max(values)))  # + 0.0: no minus before zero
+    return f"{low:.{digits}f} to {high:.{digits}f}"

@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 __all__ = ["Boundary", "draw_boundary", "edges"]
 
+FONT, LETTER = 6.2, 0.05
+"""Size of a name in points, and about the width of a letter in inches."""
+
 Segment = tuple[tuple[float, float], tuple[float, float]]
 
 
@@ -49,10 +52,20 @@ def draw_boundary(
         ends = "projecting" if style == "-" else "butt"
         ax.add_collection(LineCollection(segments, colors=colour, linewidths=width, linestyles=style, capstyle=ends, zorder=4))
     x, y, upright = _longest(segments, cell)
-    box = {"facecolor": look.casing, "edgecolor": "none", "pad": 1.2}
+    half = 0.5 * LETTER * len(look.name) / cell[1 if upright else 0]
+    if upright:
+        y = _held(y, half, inside.shape[0])
+    else:
+        x = _held(x, half, inside.shape[1])
+    box = {"facecolor": look.casing, "edgecolor": "none", "pad": 0.9}
     place = {"ha": "center", "va": "center", "rotation": 90 if upright else 0, "zorder": 6}
-    ax.text(x, y, look.name, fontsize=7.5, color=look.colour, bbox=box, **place)
+    ax.text(x, y, look.name, fontsize=FONT, color=look.colour, bbox=box, **place)
     return True
+
+
+def _held(middle: float, half: float, cells: int) -> float:
+    """The middle of a name, moved so that the name does not leave the cells where they are long enough for it."""
+    return min(max(middle, half - 0.5), cells - 0.5 - half) if 2 * half < cells else middle
 
 
 def _longest(segments: list[Segment], cell: tuple[float, float]) -> tuple[float, float, bool]:

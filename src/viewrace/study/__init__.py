@@ -3,13 +3,14 @@
 from viewrace.files import write_json
 from viewrace.study.diagnosis import DIAGNOSIS, Diagnosis, diagnose
 from viewrace.study.folder import Folder
-from viewrace.study.phase import phase, phase_folder
+from viewrace.study.phase import PHASE, phase, phase_folder
 from viewrace.study.prediction import predict_winners, prediction_summary
 from viewrace.study.runner import Study, Watcher, agreed_views, default_folder, reproduce
 from viewrace.study.training import summary, train_networks
 
 __all__ = [
     "DIAGNOSIS",
+    "PHASE",
     "Diagnosis",
     "Folder",
     "Study",

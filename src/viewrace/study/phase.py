@@ -22,8 +22,10 @@ from viewrace.study.planes import PLANES, Plane, find_plane
 from viewrace.study.point import Measured, measure_point
 from viewrace.study.provenance import environment, now
 
-__all__ = ["phase", "phase_folder"]
+__all__ = ["PHASE", "phase", "phase_folder"]
 
+PHASE = "phase-"
+"""How the names of planes begin among a folder's entries."""
 NETWORKS = {Scale.SMOKE: 2, Scale.QUICK: 6, Scale.FULL: 40}
 
 
@@ -39,7 +41,8 @@ def phase(
 
     planes: ids, default all. scale: 2, 6 or 40 networks a point; smoke draws only the ends and the middle of an axis.
     changes: settings (dotted) on top of the preset at every point. out: a folder to write to and resume from, point by point.
-    A Dataset has dims y, x and the measures of `measure_point`, and those of full networks at spot points, `spot_*`, beside.
+    A Dataset has dims y, x and the measures of `measure_point`; beside them, over `spot`, those of full networks at the spot
+    points: `spot_*` with the cell's own settings, `noisy_*` with the preset's noise.
     """
     chosen = list(PLANES) if planes is None else [find_plane(name) for name in planes]
     if seed < 0:
@@ -55,7 +58,7 @@ def phase(
     folder = Folder(out, identity) if out is not None else None
     found: dict[str, xr.Dataset] = {}
     for plane in chosen:
-        name = f"phase-{plane.id}"
+        name = f"{PHASE}{plane.id}"
         if folder is not None and folder.state(name) == "whole":
             found[plane.id] = folder.read(name)
             continue
@@ -105,28 +108,29 @@ def _draw(
 ) -> xr.Dataset:
     started = now()
     xs, ys = plane.grid(scale)
-    points = [(x, y, True) for y in ys for x in xs] + [(x, y, False) for x, y in plane.spots]
+    clean, noisy = ([plane.settings(asked, x, y, on_grid) for x, y in plane.spots] for on_grid in (True, False))
+    cells = [plane.settings(asked, x, y) for y in ys for x in xs]
+    points = [(each, plane.clean) for each in cells] + [(each, False) for each in (*clean, *noisy)]
     rows = []
-    for index, (x, y, on_grid) in enumerate(points):
-        rows.append(_kept(f"{plane.id}-{index}", folder, plane, plane.settings(asked, x, y, on_grid), on_grid, scale, seed))
+    for index, (chosen, projected) in enumerate(points):
+        rows.append(_kept(f"{plane.id}-{index}", folder, chosen, projected, scale, seed))
         if progress is not None:
             progress((index + 1) / len(points))
-    cells = len(xs) * len(ys)
-    columns = _columns(rows[:cells], ("y", "x"), (len(ys), len(xs)))
-    columns |= {
-        f"spot_{name}": column for name, column in _columns(rows[cells:], ("spot",), (len(plane.spots),), rows[0]).items()
-    }
+    columns = _columns(rows[: len(cells)], ("y", "x"), (len(ys), len(xs)))
+    for part, first in (("spot", len(cells)), ("noisy", len(cells) + len(clean))):
+        found = _columns(rows[first : first + len(clean)], ("spot",), (len(clean),), rows[0])
+        columns |= {f"{part}_{name}": column for name, column in found.items()}
     columns |= {"spot_x": ("spot", [x for x, _ in plane.spots]), "spot_y": ("spot", [y for _, y in plane.spots])}
     data = xr.Dataset(columns, coords={"x": xs, "y": ys})
     return data.assign_attrs(_attributes(plane, asked, scale, seed) | {"started": started, "ended": now()})
 
 
-def _kept(key: str, folder: Folder | None, plane: Plane, settings: Settings, on_grid: bool, scale: Scale, seed: int) -> Measured:
+def _kept(key: str, folder: Folder | None, settings: Settings, projected: bool, scale: Scale, seed: int) -> Measured:
     """A point measured, or read back where an interrupted run has measured it."""
     held = folder.get(key) if folder is not None else None
     if held is not None:
         return {name: tensor.numpy() for name, tensor in held.items()}
-    found = measure_point(settings, seed, NETWORKS[scale], projected=on_grid and plane.clean)
+    found = measure_point(settings, seed, NETWORKS[scale], projected)
     if folder is not None:
         folder.put(key, {name: torch.as_tensor(value) for name, value in found.items()})
     return found
@@ -151,7 +155,7 @@ def _attributes(plane: Plane, asked: Mapping[str, Any], scale: Scale, seed: int)
         "y": plane.y,
         "clean": int(plane.clean),
         "scale": str(scale),
-        "roots": [seed],
+        "roots": seed,
         "networks": NETWORKS[scale],
         "fraction": MARGINS[0],
         "steps": plane.settings(asked, plane.x_values[0], plane.y_values[0]).train.steps,

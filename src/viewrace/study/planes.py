@@ -23,7 +23,7 @@ CLEAN: dict[str, Any] = {"data.noise": 0.0, "data.feature_noise": 0.0}
 @dataclass(frozen=True)
 class Plane:
     """Two settings varied together. clean: drawn without noise, where the projected dynamics are exact. base: what else
-    differs from the preset. spots: points where full networks are trained with the preset's own noise, beside the others."""
+    differs from the preset. spots: points where full networks are trained beside it, without noise and with the preset's."""
 
     id: str
     title: str
@@ -36,7 +36,7 @@ class Plane:
     spots: tuple[tuple[float, float], ...] = ()
 
     def settings(self, asked: Mapping[str, Any], x: float, y: float, on_grid: bool = True) -> Settings:
-        """The settings at a point of the grid or at a spot; dimensions and patches follow the number of views."""
+        """The settings at a point; off the grid, with the preset's noise. Dimensions and patches follow the number of views."""
         point = {self.x: _plain(self.x, x), self.y: _plain(self.y, y)}
         chosen = (CLEAN if self.clean and on_grid else {}) | {**self.base, **asked} | point
         return resolve(chosen)
@@ -98,9 +98,8 @@ PLANES: tuple[Plane, ...] = (
 
 def find_plane(name: str) -> Plane:
     """The plane of that id."""
-    for plane in PLANES:
-        if plane.id == name:
-            return plane
-    known = [plane.id for plane in PLANES]
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
-    raise ViewraceError(f"no plane is called {name}: did you mean {near}? There are {', '.join(known)}")
+    planes = {plane.id: plane for plane in PLANES}
+    if name not in planes:
+        near = difflib.get_close_matches(name, planes, n=1, cutoff=0.0)[0]
+        raise ViewraceError(f"no plane is called {name}: did you mean {near}? There are {', '.join(planes)}")
+    return planes[name]
