@@ -41,7 +41,7 @@ FEATURE_NOISE = (0.0, 0.05, 0.1, 0.2)
 INITS = (0.03, 0.05, 0.1)
 AMPLITUDES = (0.3, 0.45, 0.6, 0.75, 0.9)
 """The map of where mean-field races fail: distracting views of amplitude uniform in [a / 2, a], without noise; by
-projected networks, or full ones where those are refused."""
+projected networks, or full ones where those are refused. At smoke every second of the one, the first of the other."""
 POWERS = (2, 4)
 STARTS = ("growth", "raw")
 LEADERS = ("start", "network", "linear", "power")
@@ -108,12 +108,13 @@ def _networks(lab: Lab, settings: Settings, root: int, count: int) -> list[dict[
 def where_it_fails(lab: Lab, scale: Scale) -> xr.Dataset:
     """(amplitude, init, cell): mean-field races beside networks without noise, far from the settings."""
     names = ("map_gap", "map_winners", "map_done")
-    cells = {(amplitude, init): _cell(lab, scale, amplitude, init) for amplitude in AMPLITUDES for init in INITS}
-    shape = (len(AMPLITUDES), len(INITS), -1)
-    columns = {name: np.array([cell[at] for cell in cells.values()]).reshape(shape) for at, name in enumerate(names)}
+    amplitudes, inits = (AMPLITUDES[::2], INITS[:1]) if scale is Scale.SMOKE else (AMPLITUDES, INITS)
+    cells = np.stack([_cell(lab, scale, amplitude, init) for amplitude in amplitudes for init in inits], axis=1)
+    columns = cells.reshape(len(names), len(amplitudes), len(inits), -1)
     dims = ("amplitude", "init", "cell")
     return xr.Dataset(
-        {name: (dims, value) for name, value in columns.items()}, {"amplitude": list(AMPLITUDES), "init": list(INITS)}
+        {name: (dims, column) for name, column in zip(names, columns, strict=True)},
+        {"amplitude": list(amplitudes), "init": list(inits)},
     )
 
 
