@@ -109,11 +109,9 @@ class Race:
         power_share = power(share, projection.q) * projection.patches
         self.forward = (power_share * (projection.rho / projection.q)).to(dtype)
         self.backward = (power_share.T / (-projection.rho * examples)).to(dtype).contiguous()
-        onehot = torch.nn.functional.one_hot(projection.labels, self.classes).to(dtype)
-        self.pull = (self.backward @ onehot)[:, :, None]
         self.own = torch.arange(examples) * self.classes + projection.labels
         self.rows = self.count * self.classes
-        self.height = self.probability = torch.empty(0)
+        self.height = self.chance = self.residual = torch.empty(0)
         self.beyond: Beyond | None = None
 
     def origin(self) -> Tensor:
@@ -143,7 +141,8 @@ class Race:
         return correlation(w, self.data.q) + self.frozen
 
     def slope(self, y: Tensor) -> Tensor:
-        """dy/dt; leaves behind the `height` x of the own views (neuron, view, class, seed) and the `probability`."""
+        """dy/dt; leaves behind the `height` x of the own views (neuron, view, class, seed), and the
+        labels' `chance`."""
         progress, own = self.split(y)
         q = self.data.q
         sums = power(correlation(self.others + progress.to(self.dtype), q), q).sum(dim=0)
@@ -154,18 +153,25 @@ class Race:
         if beyond is not None:
             value, lost = beyond.at(height)
             logits.view(-1).index_add_(0, beyond.place, value.view(-1))
-        chance = logits.exp_().view(-1, self.classes, self.seeds)
-        chance.mul_(chance.sum(dim=1, keepdim=True).reciprocal_())
-        self.probability = chance
-        pace = (self.backward @ chance.view(len(chance), -1)).view(self.count, self.classes, self.seeds).sub_(self.pull)
+        residual = self._residual(logits.exp_().view(-1, self.seeds))
+        pace = (self.backward @ residual).view(self.count, self.classes, self.seeds)
         out = torch.empty_like(y)
         shared, each = self.split(out)
         shared.copy_(pace)
         each.copy_(self._own(pace)[0].transpose(1, 2))
         if beyond is not None:
-            residual = chance.view(-1)[beyond.place].view_as(lost).sub_(beyond.label)
-            each.view(-1)[beyond.pair] -= (residual * lost).sum(dim=0).double()
+            each.view(-1)[beyond.pair] -= (residual.view(-1)[beyond.place].view_as(lost) * lost).sum(dim=0).double()
         return out
+
+    def _residual(self, odds: Tensor) -> Tensor:
+        """(example, class x seed) probability, less 1 at the label, of exp(logit) (example x class, seed), written over; that of
+        a label is the sum of the others', since 1 - p cancels once p is near 1."""
+        own = odds[self.own]
+        wrong = odds.index_fill_(0, self.own, 0.0).view(-1, self.classes, self.seeds).sum(dim=1)
+        scale = (own + wrong).reciprocal_()
+        self.chance, self.residual = own * scale, odds.view(-1, self.classes, self.seeds).mul_(scale[:, None])
+        odds.index_copy_(0, self.own, wrong.mul_(scale).neg_())
+        return odds.view(len(own), -1)
 
     def watch(self, height: Tensor) -> None:
         """From here on correct the own pairs that are near the linear part at `height` (neuron, view, class, seed)."""
@@ -174,18 +180,17 @@ class Race:
 
     def likelihood(self) -> Tensor:
         """(example, seed) probability of each example's label, at the last point."""
-        return self.probability.view(-1, self.seeds)[self.own]
+        return self.chance
 
     def right(self) -> Tensor:
         """(seed,) whether every example has its label on top, at the last point."""
-        return (self.likelihood() >= self.probability.amax(dim=1)).all(dim=0)
+        return (self.chance >= self.residual.amax(dim=1)).all(dim=0)
 
 
 class Beyond:
     """The own (neuron, view) pairs that some examples drive onto the linear part, each with its loudest examples.
 
-    pair: (pair,) place in the own part of the state. place: (row x pair,) flat place in the logits. label: (row, pair) whether
-    the example's label is the pair's class.
+    pair: (pair,) place in the own part of the state. place: (row x pair,) flat place in the logits.
     """
 
     def __init__(self, race: Race, tall: Tensor, highest: float):
@@ -195,7 +200,6 @@ class Beyond:
         self.pair = tall.view(-1).nonzero().squeeze(1)
         rows = data.rows[:depth].index_select(1, feature)
         self.place = ((rows * race.classes + label) * race.seeds + seed).view(-1)
-        self.label = (data.labels[rows] == label).to(race.dtype)
         self.share = data.sorted[:depth].index_select(1, feature).to(race.dtype)
         self.q, self.up = data.q, data.patches * data.rho
         self.down = power(self.share, data.q) * (-data.patches / (data.rho * len(data.labels)))
