@@ -15,7 +15,7 @@ from viewrace.race.projected import GROWTH, NEAR, Projection, Race
 __all__ = ["ERROR", "Film", "Run", "run"]
 
 ERROR = 3e-6
-"""Error allowed in a step, in units of the largest correlation of the network: over a run they add up to some 5e-5."""
+"""Error allowed in a step, in units of the largest correlation of the network: over a run they add up to some 7e-5."""
 
 BLOCK = 96
 """Seeds that are integrated together: few enough to stay in cache."""
