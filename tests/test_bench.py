@@ -1,5 +1,7 @@
 """The benchmark compares like with like, and reads its own numbers right."""
 
+import time
+
 import pytest
 import torch
 
@@ -84,6 +86,10 @@ def test_a_way_that_fails_is_left_out_and_named(caplog):
 
     assert bench._turns({"broken": broken, "whole": lambda: None}, 2).keys() == {"whole"}
     assert "broken is left out: no such kernel" in caplog.text
+
+
+def test_seconds_are_those_of_the_way_alone():
+    assert 0.02 <= bench._seconds(lambda: time.sleep(0.02), torch.device("cpu")) < 1
 
 
 def test_no_turns_are_refused(refusal):

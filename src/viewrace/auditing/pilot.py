@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,10 +16,11 @@ from viewrace.auditing.table import MEASURES, score
 from viewrace.measure import Estimate, halves
 from viewrace.train.losses import averaged
 
-__all__ = ["ALPHAS", "TEMPERATURES", "Cell", "Pilot", "Students", "fly"]
+__all__ = ["ALPHAS", "TEMPERATURES", "Cell", "Pilot", "Reach", "Students", "fly", "right_of", "share_kept"]
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 ALPHAS = (1.0, 0.5)
+GRID = tuple((temperature, alpha) for alpha in ALPHAS for temperature in TEMPERATURES)
 Row = NDArray[np.float64]
 Students = Callable[[Tensor, float, float], Tensor]
 """Trains students on a teacher's logits of the training examples (example, class), at a temperature and an alpha, for as long
@@ -60,37 +61,38 @@ def fly(
     labels: Tensor,
     rule: str,
     generator: np.random.Generator,
+    grid: Sequence[tuple[float, float]] = GRID,
 ) -> Pilot:
-    """Train students at every temperature and alpha, and of one member at the best; judge them on the test examples.
+    """Train students at every temperature and alpha of the grid, and of one member at the best; judge them on the test examples.
 
     member_logits: of the training examples and of the test examples, (member, example, class). labels: of the test examples.
     """
     on_train, on_test = member_logits
     teacher = averaged(on_train, rule)[0]
-    grid = [(temperature, alpha) for alpha in ALPHAS for temperature in TEMPERATURES]
     said = [students(teacher, temperature, alpha) for temperature, alpha in grid]
     group = groups_of(labels, generator)
-    right = [_right(logits, labels) for logits in said]
-    scale = _Scale(_right(averaged(on_test, rule), labels)[0], _right(on_test, labels), group)
+    right = [right_of(logits, labels) for logits in said]
+    reach = Reach(right_of(averaged(on_test, rule), labels)[0], right_of(on_test, labels), group)
     noise = _student_noise(right)
     cells = [
-        Cell(*at, float(mine.mean()), scale.share(mine.mean(axis=0), noise / len(mine)))
+        Cell(*at, float(mine.mean()), reach.share(mine.mean(axis=0), noise / len(mine)))
         for at, mine in zip(grid, right, strict=True)
     ]
     best = int(np.argmax([cell.accuracy for cell in cells]))
     alone = students(on_train[0], *grid[best])
     half = halves(labels, generator)
-    share = scale.share(_crossed(right, half.numpy()), noise / len(right[0]))
-    self_share = scale.share(_right(alone, labels).mean(axis=0), noise / len(alone))
+    share = share_kept(right, reach, half)
+    self_share = reach.share(right_of(alone, labels).mean(axis=0), noise / len(alone))
     return Pilot(tuple(cells), *grid[best], share, self_share, _quality(said[best], labels, half, group), len(right[0]))
 
 
-def _right(logits: Tensor, labels: Tensor) -> Row:
+def right_of(logits: Tensor, labels: Tensor) -> Row:
+    """(..., example) 1 where the largest of logits (..., example, class) is the label's, else 0."""
     return (logits.argmax(dim=-1) == labels).double().numpy()
 
 
 @dataclass(frozen=True)
-class _Scale:
+class Reach:
     """From accuracy to the share of the gain: 0 is the mean member, 1 the ensemble. ensemble: (example,) right or not;
     members: (member, example)."""
 
@@ -113,8 +115,17 @@ class _Scale:
         return spread(at, columns.shape[1], len(self.members), len(right), over_students)
 
 
-def _student_noise(right: list[Row]) -> float:
-    """Square of the half-width of a t interval for one student's accuracy, from students of the same cell; all cells pooled."""
+def share_kept(right: Sequence[Row], reach: Reach, half: Tensor) -> Estimate:
+    """Share of the gain that the best students keep: chosen on one half (example,) of the test examples and judged on the other,
+    both ways. right: for each cell (student, example)."""
+    return reach.share(_crossed(right, half.numpy()), _student_noise(right) / len(right[0]))
+
+
+def _student_noise(right: Sequence[Row]) -> float:
+    """Square of the half-width of a t interval for one student's accuracy, from students of the same cell; all cells pooled.
+
+    right: for each cell (student, example), as many students in each.
+    """
     accuracy = np.stack([mine.mean(axis=1) for mine in right])
     free = accuracy.shape[0] * (accuracy.shape[1] - 1)
     if free == 0:
@@ -123,7 +134,7 @@ def _student_noise(right: list[Row]) -> float:
     return variance * float(stats.t.ppf((1 + LEVEL) / 2, free)) ** 2
 
 
-def _crossed(right: list[Row], half: NDArray[np.bool_]) -> Row:
+def _crossed(right: Sequence[Row], half: NDArray[np.bool_]) -> Row:
     """(example,) mean `right` of the students that were best on the other half."""
     crossed = np.empty(len(half))
     for judged in (half, ~half):

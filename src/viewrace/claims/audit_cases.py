@@ -11,6 +11,7 @@ from scipy import stats
 from viewrace.auditing import Audit, audit, audit_logits
 from viewrace.claims.audit_worlds import WORLDS, World
 from viewrace.claims.base import Claim, Scale
+from viewrace.claims.gains import by_root
 from viewrace.claims.lab import Lab
 from viewrace.claims.verdict import Check, Verdict, at_least
 from viewrace.config import Settings
@@ -61,15 +62,7 @@ class AuditCases(Claim):
         return 40.0 * roots * len(CASES)
 
     def run(self, lab: Lab, scale: Scale) -> xr.Dataset:
-        parts = []
-        for root in lab.roots:
-            rows = []
-            for case in CASES:
-                found = _audited(case, root, scale)
-                rows.append(_row(found))
-                lab.progress(40.0)
-            parts.append(xr.concat(rows, dim="case").assign_coords(case=list(CASES)))
-        data = xr.concat(parts, dim="root").assign_coords(root=list(lab.roots))
+        data = by_root(lab, "case", list(CASES), 40.0, lambda case, root: _row(_audited(case, root, scale)))
         return data.assign(known=(("case", "question"), np.array(list(CASES.values()), dtype=object)))
 
     def judge(self, data: xr.Dataset) -> Verdict:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -11,14 +10,16 @@ from torch import Tensor, nn
 
 from viewrace.config import Settings
 from viewrace.data import Distribution
+from viewrace.data.gaussian import Gaussian, GaussianConfig
 from viewrace.data.images import ImageSet
 from viewrace.nets.activation import smoothed_relu
 from viewrace.nets.module import Factory
+from viewrace.nets.perceptron import Perceptron
 from viewrace.presets import preset
 from viewrace.streams import Stream, torch_generator
 from viewrace.train.members import MemberConfig
 
-__all__ = ["WORLDS", "World"]
+__all__ = ["PLAIN", "WORLDS", "World", "world_of"]
 
 Pair = tuple[Tensor, Tensor]
 TEST = 3000
@@ -36,55 +37,35 @@ class World:
 
 
 class _Scaled(nn.Module):
-    """Takes pixels in [0, 1] back to the numbers that they stand for, flat or as patches."""
+    """Takes pixels in [0, 1] back to the numbers that they stand for, (example, patch, dim), and asks a network about these."""
 
-    def __init__(self, bound: float):
+    def __init__(self, bound: float, net: nn.Module):
         super().__init__()
-        self.bound = bound
+        self.bound, self.net = bound, net
 
-    def back(self, images: Tensor) -> Tensor:
-        """(example, patch, dim)."""
-        return (2 * images - 1).squeeze(1) * self.bound
+    def forward(self, images: Tensor) -> Tensor:
+        return self.net((2 * images - 1).squeeze(1) * self.bound)
 
 
-class _Patches(_Scaled):
+class _Patches(nn.Module):
     """AZL's patch network."""
 
-    def __init__(self, bound: float, classes: int, dim: int, width: int, q: int, init: float):
-        super().__init__(bound)
+    def __init__(self, classes: int, dim: int, width: int, q: int, init: float):
+        super().__init__()
         self.q = q
         self.weight = nn.Parameter(init * torch.randn(classes, width, dim))
 
-    def forward(self, images: Tensor) -> Tensor:
-        response = torch.einsum("kmd,npd->nkmp", self.weight, self.back(images))
+    def forward(self, inputs: Tensor) -> Tensor:
+        response = torch.einsum("kmd,npd->nkmp", self.weight, inputs)
         return smoothed_relu(response, self.q, 1.0).sum(dim=(2, 3))
 
 
-class _Perceptron(_Scaled):
-    """One hidden layer of ReLU units; with `frozen`, they are random features and only the last layer is trained."""
-
-    def __init__(self, bound: float, dim: int, width: int, classes: int, frozen: bool = False):
-        super().__init__(bound)
-        self.hidden, self.last = nn.Linear(dim, width), nn.Linear(width, classes)
-        nn.init.normal_(self.hidden.weight, std=math.sqrt(2 / dim))
-        self.hidden.requires_grad_(not frozen)
-
-    def forward(self, images: Tensor) -> Tensor:
-        return self.last(torch.relu(self.hidden(self.back(images).flatten(1))))
-
-
-def _world(
-    module: Callable[[float], nn.Module],
-    train: tuple[Tensor, Tensor],
-    test: tuple[Tensor, Tensor],
-    classes: int,
-    config: MemberConfig,
-) -> World:
-    """Numbers (example, patch, dim) of both sets as images, all scaled into [0, 1] by one bound."""
+def world_of(factory: Factory, train: Pair, test: Pair, classes: int, config: MemberConfig) -> World:
+    """Numbers (example, patch, dim) of both sets as images, all scaled into [0, 1] by one bound, which the network undoes."""
     bound = max(float(part[0].abs().max()) for part in (train, test))
     names = tuple(str(label) for label in range(classes))
     sets = [ImageSet(((inputs / bound + 1) / 2).clamp(0, 1)[:, None], labels, names) for inputs, labels in (train, test)]
-    return World(lambda: module(bound), sets[0], sets[1], config)
+    return World(lambda: _Scaled(bound, factory()), sets[0], sets[1], config)
 
 
 def multi_view(root: int) -> World:
@@ -95,10 +76,10 @@ def multi_view(root: int) -> World:
     test = torch.cat([both.inputs, single.inputs]), torch.cat([both.labels, single.labels])
     config = MemberConfig(epochs=200, batch=100, rate=0.3, **PLAIN)
 
-    def network(bound: float) -> nn.Module:
-        return _Patches(bound, settings.data.classes, settings.data.dim, width=8, q=4, init=0.1)
+    def network() -> nn.Module:
+        return _Patches(settings.data.classes, settings.data.dim, width=8, q=4, init=0.1)
 
-    return _world(network, (train.inputs, train.labels), test, settings.data.classes, config)
+    return world_of(network, (train.inputs, train.labels), test, settings.data.classes, config)
 
 
 def gaussian(root: int) -> World:
@@ -114,16 +95,14 @@ def random_features(root: int) -> World:
 def _taught(
     root: int, dim: int, examples: int, classes: int, hidden: int, width: int, epochs: int, frozen: bool = False
 ) -> World:
-    generator = torch_generator(root, Stream.FEATURES)
-    first = torch.randn(dim, hidden, generator=generator) * math.sqrt(2 / dim)
-    second = torch.randn(hidden, classes, generator=generator)
-    drawn = (examples, Stream.TRAIN), (TEST, Stream.TEST)
-    inputs = [torch.randn(count, 1, dim, generator=torch_generator(root, stream)) for count, stream in drawn]
-    said = [torch.relu(part[:, 0] @ first) @ second for part in inputs]
+    data = Gaussian(GaussianConfig(dim=dim, classes=classes, hidden=hidden, centred=False), root)
+    inputs = [part[0] for part in (data.train(examples), data.test(TEST))]
+    said = [data.logits(part) for part in inputs]
     # else a random network may never name some class
-    sets = [(part, ((own - said[0].mean(0)) / said[0].std(0)).argmax(dim=1)) for part, own in zip(inputs, said, strict=True)]
+    labels = [((own - said[0].mean(0)) / said[0].std(0)).argmax(dim=1) for own in said]
+    sets = (inputs[0][:, None], labels[0]), (inputs[1][:, None], labels[1])
     config = MemberConfig(epochs=epochs, batch=200, rate=0.1, **PLAIN)
-    return _world(lambda bound: _Perceptron(bound, dim, width, classes, frozen), sets[0], sets[1], classes, config)
+    return world_of(lambda: Perceptron(dim, width, classes, frozen), *sets, classes, config)
 
 
 def label_noise(root: int) -> World:
@@ -140,7 +119,7 @@ def label_noise(root: int) -> World:
     drawn = torch.randint(classes, (examples,), generator=generator)
     labels = torch.where(torch.rand(examples, generator=generator) < flipped, drawn, labels)
     config = MemberConfig(epochs=60, batch=200, rate=0.1, **PLAIN)
-    return _world(lambda bound: _Perceptron(bound, dim, 64, classes), (inputs, labels), sets[1], classes, config)
+    return world_of(lambda: Perceptron(dim, 64, classes), (inputs, labels), sets[1], classes, config)
 
 
 WORLDS: dict[str, Callable[[int], World]] = {

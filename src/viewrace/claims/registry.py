@@ -7,6 +7,7 @@ import difflib
 from viewrace.claims.audit_cases import AuditCases
 from viewrace.claims.base import Claim
 from viewrace.claims.blocker import Blocker
+from viewrace.claims.boosting import Boosting
 from viewrace.claims.deep_linear import DeepLinearModes
 from viewrace.claims.distillation import Distillation
 from viewrace.claims.dynamics import Dynamics
@@ -15,6 +16,8 @@ from viewrace.claims.exponent import Exponent
 from viewrace.claims.external_signal import ExternalSignal
 from viewrace.claims.finite_size import FiniteSize
 from viewrace.claims.gated import GatedRace
+from viewrace.claims.gaussian_control import GaussianControl
+from viewrace.claims.random_features import RandomFeatures
 from viewrace.claims.real_pixels import RealPixels
 from viewrace.claims.remedies import Remedies
 from viewrace.claims.self_distillation import SelfDistillation
@@ -40,6 +43,9 @@ CLAIMS: tuple[Claim, ...] = (
     Remedies(),
     Dynamics(),
     AuditCases(),
+    RandomFeatures(),
+    GaussianControl(),
+    Boosting(),
 )
 THEOREMS = ("single-view", "ensemble", "distillation", "self-distillation")
 

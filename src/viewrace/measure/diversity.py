@@ -15,6 +15,7 @@ __all__ = [
     "ambiguity",
     "disagreement",
     "disputed",
+    "error_correlation",
     "known_by_some",
     "label_margins",
     "mutual_information",
@@ -60,6 +61,18 @@ def disputed(margins: Margins) -> NDArray[np.bool_]:
     """(example,) some members are right and some are wrong: what an ensemble can gain on."""
     right = margins > 0
     return np.asarray(right.any(axis=0) & ~right.all(axis=0))
+
+
+def error_correlation(wrong: NDArray[np.bool_]) -> float:
+    """Mean correlation between the errors of two members, over all pairs; wrong: (member, example).
+
+    1: all err on the same examples. 0: they err independently. Members that are always right, or never, have no correlation
+    and are left out; NaN where fewer than two are left.
+    """
+    varied = wrong[wrong.any(axis=1) & ~wrong.all(axis=1)].astype(np.float64)
+    if len(varied) < 2:
+        return float("nan")
+    return float(np.atleast_2d(np.corrcoef(varied))[np.triu_indices(len(varied), 1)].mean())
 
 
 def usual_margin(margins: Margins) -> float:

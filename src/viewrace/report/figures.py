@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from viewrace.report.audit_cases import audit_cases_table
 from viewrace.report.blocker import blocker_figure, blocker_table
+from viewrace.report.controls import CONTROL_FIGURES
 from viewrace.report.deep_linear import deep_linear_figure
 from viewrace.report.dynamics import depths_figure, failing_figure, trajectory_figure
 from viewrace.report.external_signal import external_signal_figure
@@ -270,4 +271,5 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
         "networks.": remedies_inits_figure,
         "The same in numbers, with 95% intervals over networks.": remedies_table,
     },
+    **CONTROL_FIGURES,
 }
