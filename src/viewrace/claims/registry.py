@@ -15,6 +15,7 @@ from viewrace.claims.deep_ensemble import DeepEnsemble
 from viewrace.claims.deep_linear import DeepLinearModes
 from viewrace.claims.deep_self_distillation import DeepSelfDistillation
 from viewrace.claims.distillation import Distillation
+from viewrace.claims.dynamics import Dynamics
 from viewrace.claims.ensemble import Ensemble
 from viewrace.claims.exponent import Exponent
 from viewrace.claims.external_signal import ExternalSignal
@@ -45,6 +46,7 @@ CLAIMS: tuple[Claim, ...] = (
     GatedRace(),
     ExternalSignal(),
     Remedies(),
+    Dynamics(),
     AuditCases(),
     DeepEnsemble(),
     DeepDistillation(),

@@ -8,7 +8,7 @@ x[i, r, f] = <w_{i,r}, v_f> / rho alone, and with orthonormal features they move
 h_f the amplitude of f in each of its C patches. Where h x <= 1 for all examples, act' = (h x)^(q-1), and the
 force on x is g[f, i] x^(q-1) with one g for all neurons: the neuron axis leaves both matrix products, and in the coordinate of
 `coordinate.py` all neurons move by the same progress, the integral of g. Beyond that, on the linear part of the activation,
-each (neuron, view, example) is corrected by itself. Only a class's own views get there; `Race` refuses what starts beyond.
+each (neuron, view, example) is corrected by itself. Only a class's own views get there; what starts or ends beyond is refused.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from viewrace.data import Distribution
 from viewrace.errors import ViewraceError
 from viewrace.nets.activation import power
 from viewrace.race.coordinate import correlation, straight
+from viewrace.race.rules import race_rules, refuse_unless
 
 __all__ = ["GROWTH", "NEAR", "Projection", "Race"]
 
@@ -34,7 +35,7 @@ class Projection:
     """A training set as the projected dynamics see it: amplitudes, labels, and nothing else.
 
     share: (example, feature) amplitude of a feature in each of its patches, feature = class * M + view.
-    Raises ViewraceError where the network does not live in the span of the features, or q < 2.
+    Raises ViewraceError where the network does not live in the span of the features or does not follow the flow, or q < 2.
     """
 
     def __init__(self, settings: Settings, distribution: Distribution):
@@ -53,6 +54,18 @@ class Projection:
         """(neuron, feature, class, seed) x of weights (seed, class, neuron, dim)."""
         return (weight.double() @ self.features.T / self.rho).permute(2, 3, 1, 0).contiguous()
 
+    def check(self, x: Tensor) -> None:
+        """Raise ViewraceError where a neuron responds to a view of another class beyond the polynomial part, at the start or the
+        end of a run, x being (neuron, feature, class, seed)."""
+        own = torch.arange(len(self.features)) // self.views
+        others = torch.arange(self.classes)[None, :] != own[:, None]
+        widest = float((x.amax(dim=(0, 3)) * self.sorted[0][:, None])[others].max())
+        if widest >= 1:
+            raise ViewraceError(
+                f"projected dynamics: correlations across classes must stay on the polynomial part, received {widest:.2g} of its "
+                "width: lower net.init or data.distractor_amplitude, or train the full network"
+            )
+
     def lift(self, x: Tensor, initial: Tensor) -> Tensor:
         """Weights (seed, class, neuron, dim) with correlations x; the part outside the span stays as in `initial`."""
         change = (x - self.correlations(initial)).permute(3, 2, 0, 1) * self.rho
@@ -60,20 +73,19 @@ class Projection:
 
 
 def _refuse(settings: Settings) -> None:
-    data, net = settings.data, settings.net
-    rules = (
-        (data.source == "features", f"data.source must be features, received {data.source}"),
-        (data.layout == "patches", f"data.layout must be patches, received {data.layout}"),
-        (net.family == "patch", f"net.family must be patch, received {net.family}"),
+    data, train = settings.data, settings.train
+    rules = [
+        *race_rules(settings),
         (data.noise == 0, f"data.noise must be 0, received {data.noise:g}"),
         (data.feature_noise == 0, f"data.feature_noise must be 0, received {data.feature_noise:g}"),
-        (not data.cosine_within and not data.cosine_between, "data.cosine_within and data.cosine_between must be 0"),
-        (net.q >= 2, f"net.q must be at least 2, received {net.q}"),
-        (settings.train.loss == "ce", f"train.loss must be ce, received {settings.train.loss}"),
-    )
-    for holds, rule in rules:
-        if not holds:
-            raise ViewraceError(f"projected dynamics: {rule}: set it so, or train the full network")
+        (not data.cosine_within, f"data.cosine_within must be 0, received {data.cosine_within:g}"),
+        (not data.cosine_between, f"data.cosine_between must be 0, received {data.cosine_between:g}"),
+        (train.method == "flow", f"train.method must be flow, received {train.method}"),
+        (not train.entropy, f"train.entropy must be 0, received {train.entropy:g}"),
+        (not train.competition, f"train.competition must be 0, received {train.competition:g}"),
+        (not train.view_entropy, f"train.view_entropy must be 0, received {train.view_entropy:g}"),
+    ]
+    refuse_unless("projected dynamics", rules)
 
 
 class Race:
@@ -87,7 +99,7 @@ class Race:
     def __init__(self, projection: Projection, start: Tensor, dtype: torch.dtype = torch.float32):
         self.data, self.dtype = projection, dtype
         self.neurons, self.count, self.classes, self.seeds = start.shape
-        self._check(start)
+        projection.check(start)
         self.frozen = start.clamp(max=0)
         w = straight(start, projection.q)
         self.begin = self._own(w).permute(0, 1, 3, 2).contiguous()
@@ -97,22 +109,10 @@ class Race:
         power_share = power(share, projection.q) * projection.patches
         self.forward = (power_share * (projection.rho / projection.q)).to(dtype)
         self.backward = (power_share.T / (-projection.rho * examples)).to(dtype).contiguous()
-        onehot = torch.nn.functional.one_hot(projection.labels, self.classes).to(dtype)
-        self.pull = (self.backward @ onehot)[:, :, None]
         self.own = torch.arange(examples) * self.classes + projection.labels
         self.rows = self.count * self.classes
-        self.height = self.probability = torch.empty(0)
+        self.height = self.chance = self.residual = torch.empty(0)
         self.beyond: Beyond | None = None
-
-    def _check(self, start: Tensor) -> None:
-        own = torch.arange(self.count) // self.data.views
-        others = torch.arange(self.classes)[None, :] != own[:, None]
-        widest = float((start.amax(dim=(0, 3)) * self.data.sorted[0][:, None])[others].max())
-        if widest >= 1:
-            raise ViewraceError(
-                f"projected dynamics: correlations across classes must start on the polynomial part, received {widest:.2g} of "
-                "its width: lower net.init, or train the full network"
-            )
 
     def origin(self) -> Tensor:
         """The state at the start."""
@@ -141,7 +141,8 @@ class Race:
         return correlation(w, self.data.q) + self.frozen
 
     def slope(self, y: Tensor) -> Tensor:
-        """dy/dt; leaves behind the `height` x of the own views (neuron, view, class, seed) and the `probability`."""
+        """dy/dt; leaves behind the `height` x of the own views (neuron, view, class, seed), and the
+        labels' `chance`."""
         progress, own = self.split(y)
         q = self.data.q
         sums = power(correlation(self.others + progress.to(self.dtype), q), q).sum(dim=0)
@@ -152,18 +153,25 @@ class Race:
         if beyond is not None:
             value, lost = beyond.at(height)
             logits.view(-1).index_add_(0, beyond.place, value.view(-1))
-        chance = logits.exp_().view(-1, self.classes, self.seeds)
-        chance.mul_(chance.sum(dim=1, keepdim=True).reciprocal_())
-        self.probability = chance
-        pace = (self.backward @ chance.view(len(chance), -1)).view(self.count, self.classes, self.seeds).sub_(self.pull)
+        residual = self._residual(logits.exp_().view(-1, self.seeds))
+        pace = (self.backward @ residual).view(self.count, self.classes, self.seeds)
         out = torch.empty_like(y)
         shared, each = self.split(out)
         shared.copy_(pace)
         each.copy_(self._own(pace)[0].transpose(1, 2))
         if beyond is not None:
-            residual = chance.view(-1)[beyond.place].view_as(lost).sub_(beyond.label)
-            each.view(-1)[beyond.pair] -= (residual * lost).sum(dim=0).double()
+            each.view(-1)[beyond.pair] -= (residual.view(-1)[beyond.place].view_as(lost) * lost).sum(dim=0).double()
         return out
+
+    def _residual(self, odds: Tensor) -> Tensor:
+        """(example, class x seed) probability, less 1 at the label, of exp(logit) (example x class, seed), written over; that of
+        a label is the sum of the others', since 1 - p cancels once p is near 1."""
+        own = odds[self.own]
+        wrong = odds.index_fill_(0, self.own, 0.0).view(-1, self.classes, self.seeds).sum(dim=1)
+        scale = (own + wrong).reciprocal_()
+        self.chance, self.residual = own * scale, odds.view(-1, self.classes, self.seeds).mul_(scale[:, None])
+        odds.index_copy_(0, self.own, wrong.mul_(scale).neg_())
+        return odds.view(len(own), -1)
 
     def watch(self, height: Tensor) -> None:
         """From here on correct the own pairs that are near the linear part at `height` (neuron, view, class, seed)."""
@@ -172,18 +180,17 @@ class Race:
 
     def likelihood(self) -> Tensor:
         """(example, seed) probability of each example's label, at the last point."""
-        return self.probability.view(-1, self.seeds)[self.own]
+        return self.chance
 
     def right(self) -> Tensor:
         """(seed,) whether every example has its label on top, at the last point."""
-        return (self.likelihood() >= self.probability.amax(dim=1)).all(dim=0)
+        return (self.chance >= self.residual.amax(dim=1)).all(dim=0)
 
 
 class Beyond:
     """The own (neuron, view) pairs that some examples drive onto the linear part, each with its loudest examples.
 
-    pair: (pair,) place in the own part of the state. place: (row x pair,) flat place in the logits. label: (row, pair) whether
-    the example's label is the pair's class.
+    pair: (pair,) place in the own part of the state. place: (row x pair,) flat place in the logits.
     """
 
     def __init__(self, race: Race, tall: Tensor, highest: float):
@@ -193,7 +200,6 @@ class Beyond:
         self.pair = tall.view(-1).nonzero().squeeze(1)
         rows = data.rows[:depth].index_select(1, feature)
         self.place = ((rows * race.classes + label) * race.seeds + seed).view(-1)
-        self.label = (data.labels[rows] == label).to(race.dtype)
         self.share = data.sorted[:depth].index_select(1, feature).to(race.dtype)
         self.q, self.up = data.q, data.patches * data.rho
         self.down = power(self.share, data.q) * (-data.patches / (data.rho * len(data.labels)))

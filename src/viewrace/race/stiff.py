@@ -38,6 +38,7 @@ def settle(projection: Projection, ran: Run, train: Train, error: float = ERROR)
         end.attempt()
     columns = {name: getattr(ran, name).clone() for name in ("correlation", "done", "loss", "time", "evaluations")}
     columns["correlation"][..., left] = end.race.correlations(end.y)
+    projection.check(columns["correlation"])
     columns["done"][left], columns["loss"][left], columns["time"][left] = end.done, end.loss, end.time
     columns["evaluations"][left] += end.evaluations
     return replace(ran, **columns)

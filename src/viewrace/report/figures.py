@@ -14,6 +14,7 @@ from viewrace.report.blocker import blocker_figure, blocker_table
 from viewrace.report.controls import CONTROL_FIGURES
 from viewrace.report.deep import DEEP_FIGURES
 from viewrace.report.deep_linear import deep_linear_figure
+from viewrace.report.dynamics import depths_figure, failing_figure, trajectory_figure
 from viewrace.report.external_signal import external_signal_figure
 from viewrace.report.finite_size import finite_size_figure
 from viewrace.report.gated import gated_figure
@@ -233,6 +234,15 @@ _FIGURES: dict[str, dict[str, Callable[[xr.Dataset, Curves], Figure]]] = {
     "blocker-001": {
         "What each ingredient is worth: coverage of single networks, bars are 95% intervals over networks.": blocker_figure,
         "The same in numbers, with 95% intervals (seed diversity: over classes).": blocker_table,
+    },
+    "dynamics": {
+        "One network without noise, its weights integrated closely (lines) and as correlations alone (circles); how far apart "
+        "the two are at each step, and at most in each network.": trajectory_figure,
+        "Coverage of single networks by each depth of the dynamics, one setting varied at a time, and how often mean-field "
+        "races tell a network's winner; bands are 95% intervals over networks.": depths_figure,
+        "Where mean-field races hold and where they fail: strong distracting views, which couple the classes, "
+        "and strong feature noise. A cell holds or fails where its whole 95% interval over networks is within the claim's "
+        "bound, or outside it.": failing_figure,
     },
     "deep-linear": {
         "Singular modes of one network against the closed form (lines), aligned at the start (left) and from a random init "

@@ -24,6 +24,9 @@ FULL, PROJECTED = 0, 1
 RACE_STEPS = 1500
 """Evaluations of the explicit method, enough for most of the race; what is left is stiff."""
 
+ERROR = 3e-5
+"""Error of a step of the explicit method: over a run some 2e-4 of the largest correlation, enough for coverage."""
+
 Measured = dict[str, NDArray[np.float64]]
 """What was measured at a point, by name; all but `coverage` are single numbers."""
 
@@ -66,10 +69,10 @@ def _projected(bench: Bench, count: int) -> tuple[Tensor, Tensor, Tensor] | None
     weight = family.init(bench.generators(Role.MEMBER, 0, count))["weight"]
     try:
         projection = Projection(bench.settings, bench.distribution)
-        raced = run(projection, projection.correlations(weight), _steps(bench, min(train.steps, RACE_STEPS)))
+        raced = run(projection, projection.correlations(weight), _steps(bench, min(train.steps, RACE_STEPS)), error=ERROR)
+        ran = settle(projection, raced, _steps(bench, max(train.steps - RACE_STEPS, 1)))
     except ViewraceError:  # says what makes it invalid here: the full network is always valid
         return None
-    ran = settle(projection, raced, _steps(bench, max(train.steps - RACE_STEPS, 1)))
     return weight, projection.lift(ran.correlation, weight), ran.done
 
 

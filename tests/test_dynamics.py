@@ -1,0 +1,289 @@
+"""Three depths of the dynamics: each against the one below, closed forms, conservation, refusals."""
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from hypothesis import given
+from hypothesis import strategies as st
+
+import viewrace
+from viewrace.claims.dynamics import Dynamics
+from viewrace.claims.dynamics_depths import exact, own_views
+from viewrace.claims.dynamics_runs import AXES, FEATURE_NOISE, LEADERS
+from viewrace.claims.lab import Bench, Role
+from viewrace.config import settings
+from viewrace.presets import preset
+from viewrace.race import Projection
+from viewrace.race.coordinate import correlation, straight
+from viewrace.race.projected import Race
+from viewrace.race.trajectory import Film, run
+
+SMALL = {
+    "data.classes": 3,
+    "data.views": 2,
+    "data.examples": 30,
+    "data.test_examples": 30,
+    "data.dim": 8,
+    "data.patches": 5,
+    "data.distractors": 1.0,
+    "data.noise": 0.0,
+    "data.feature_noise": 0.0,
+    "net.width": 3,
+}
+
+
+def bench_of(changes=None):
+    return Bench(settings(SMALL | (changes or {})), 0)
+
+
+def projected(bench, count):
+    """The projection of a bench, and the correlations of its first networks at the init."""
+    projection = Projection(bench.settings, bench.distribution)
+    weight = bench.family().init(bench.generators(Role.MEMBER, 0, count))["weight"]
+    return projection, projection.correlations(weight)
+
+
+def run_of(changes=None, count=1, film=None, **options):
+    bench = bench_of(changes)
+    projection, start = projected(bench, count)
+    return projection, start, run(projection, start, bench.settings.train, film=film, **options)
+
+
+def by_autograd(bench, x):
+    """dx/dt (neuron, feature, class, seed) of the real network's cross-entropy in float64, from weights that have correlations
+    x, and the loss (seed,). The features are orthonormal to float32 alone, so forces are taken in their dual frame."""
+    features, examples = bench.distribution.features.flatten(0, 1).double(), bench.examples
+    family, data, rho = bench.family(), bench.settings.data, bench.settings.net.rho
+    dual = torch.linalg.inv(features @ features.T) @ features
+    weight = (x.permute(3, 2, 0, 1) @ dual * rho).requires_grad_()
+    inputs = torch.zeros(len(examples), data.patches, data.dim, dtype=torch.float64)
+    held = examples.patch_feature >= 0
+    shown = examples.amplitude.flatten(1).double().gather(1, examples.patch_feature.clamp(min=0)) / data.patches_per_feature
+    inputs[held] = shown[held][:, None] * features[examples.patch_feature[held]]
+    losses = [torch.nn.functional.cross_entropy(family.apply({"weight": w}, inputs), examples.labels) for w in weight.unbind()]
+    (gradient,) = torch.autograd.grad(torch.stack(losses).sum(), weight)
+    return -(gradient @ dual.T / rho).permute(2, 3, 1, 0), torch.stack(losses).detach()
+
+
+@pytest.mark.parametrize("q", [2, 3, 4, 5])
+@pytest.mark.parametrize(
+    ("scale", "changes"),
+    [
+        (0.5, {}),
+        (3.0, {}),
+        (3.0, {"data.distractor_amplitude": (0.8, 1.2)}),
+        (3.0, {"data.mu": 0.4, "data.weak_amplitude": 0.1, "data.examples": 31}),
+        (2.0, {"data.patches_per_feature": 2, "data.patches": 10}),
+        (2.0, {"data.strengths": (1.0, 0.6), "data.p": 0.6}),
+    ],
+)
+def test_the_projected_slope_is_the_gradient_of_the_real_network(q, scale, changes):
+    bench = bench_of(changes | {"net.q": q})
+    projection, start = projected(bench, 2)
+    race = Race(projection, start, torch.float64)
+    chance = torch.Generator().manual_seed(0)
+    y = race.origin()
+    progress, own = race.split(y)
+    progress.copy_({2: 1, 3: 5, 4: 40, 5: 300}[q] * torch.rand(progress.shape, generator=chance, dtype=torch.float64))
+    alive = own > -torch.inf
+    height = torch.where(alive, scale * torch.rand(own.shape, generator=chance, dtype=torch.float64), 0.0)
+    own.copy_(straight(height, q))
+    race.watch(height)
+    shared, each = race.split(race.slope(y))
+    x = race.correlations(y)
+    expected, loss = by_autograd(bench, x)
+    bend = x.clamp(min=0) ** (q - 1)
+    found = shared * bend
+    index = torch.arange(len(projection.features))
+    label, view = index // projection.views, index % projection.views
+    found[:, index, label] = each[:, view, label] * bend[:, index, label]
+    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-8)
+    torch.testing.assert_close(-race.likelihood().log().mean(dim=0), loss, rtol=1e-6, atol=1e-9)
+    assert (float(height.max() * projection.share.max()) > 1) == (scale > 1)
+
+
+def test_lifted_weights_have_the_correlations_and_the_rest_of_the_start():
+    projection, _ = projected(bench_of(), 1)
+    weight = torch.randn(2, 3, 3, 8, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    x = torch.rand(3, 6, 3, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    lifted = projection.lift(x, weight)
+    torch.testing.assert_close(projection.correlations(lifted), x, rtol=0, atol=1e-6)
+    torch.testing.assert_close(projection.lift(projection.correlations(weight), weight), weight)
+    outside = (lifted - weight) - (lifted - weight) @ projection.features.T @ projection.features
+    assert outside.abs().max() < 1e-6
+
+
+@given(x=st.floats(1e-4, 50.0), q=st.integers(2, 6))
+def test_the_straight_coordinate_and_its_inverse(x, q):
+    at = torch.tensor(x, dtype=torch.float64)
+    w = straight(at, q)
+    assert float(correlation(w, q)) == pytest.approx(x, rel=1e-9)
+    step = 1e-6 * x
+    slope = float(straight(at + step, q) - straight(at - step, q)) / (2 * step)
+    assert slope == pytest.approx(x ** -(q - 1), rel=1e-5)
+
+
+@pytest.mark.parametrize("q", [2, 3, 4, 5])
+def test_what_starts_at_or_below_zero_stays_there(q):
+    w = straight(torch.tensor([-1.0, 0.0]), q)
+    assert (w == -torch.inf).all()
+    assert (correlation(w + 5, q) == 0).all()
+
+
+@pytest.mark.parametrize("q", [3, 4])
+def test_neurons_of_one_class_and_view_keep_their_distance_while_the_power_law_holds(q):
+    film = Film()
+    projection, _, _ = run_of({"net.q": q, "net.width": 6}, film=film)
+    x = torch.stack(film.correlation)[:, :, torch.arange(6), torch.arange(6) // 2]
+    x = x.gather(1, x[:1].topk(2, dim=1).indices.expand(len(x), -1, -1))
+    below = (x * projection.share.amax()).amax(dim=1) < 1
+    w = straight(x, q)
+    apart = w[:, 0] - w[:, 1]
+    known = below & torch.isfinite(apart) & torch.isfinite(apart[0])
+    assert known[1:].sum() > 20
+    drift = ((apart - apart[0]) / w[0].abs().amax(dim=0))[known]
+    assert drift.abs().max() < 1e-6
+    assert x[:, 0][below].max() > 0.3
+
+
+def test_no_neuron_turns_its_sign_and_those_against_a_view_never_move():
+    film = Film()
+    _, start, _ = run_of(film=film)
+    x = torch.stack(film.correlation)
+    dead = start[..., 0] <= 0
+    torch.testing.assert_close(x[:, dead], start[..., 0][dead].expand(len(x), -1))
+    assert (x[:, ~dead] > 0).all()
+
+
+def test_a_seed_does_not_depend_on_those_beside_it_and_a_finer_error_changes_little():
+    projection, start, together = run_of(count=2)
+    train = bench_of().settings.train
+    assert together.done.all()
+    assert (together.loss <= train.tolerance).all()
+    timed = train.model_copy(update={"time": 0.8 * float(together.time.min())})
+    runs = [run(projection, start, timed), run(projection, start[..., 1:], timed)]
+    fine = run(projection, start, timed, error=1e-7, dtype=torch.float64)
+    torch.testing.assert_close(runs[0].correlation[..., 1:], runs[1].correlation, rtol=1e-3, atol=1e-4)
+    assert (runs[0].correlation - fine.correlation).abs().max() < 1e-4 * fine.correlation.amax()
+    assert (fine.evaluations > runs[0].evaluations).all()
+
+
+def test_a_run_ends_at_its_time_and_at_its_evaluations():
+    projection, start, whole = run_of(count=2)
+    train = bench_of().settings.train
+    half = float(whole.time.min()) / 2
+    timed = run(projection, start, train.model_copy(update={"time": half}))
+    torch.testing.assert_close(timed.time, torch.full((2,), half, dtype=torch.float64))
+    assert timed.done.all()
+    short = run(projection, start, train.model_copy(update={"steps": 13}))
+    assert not short.done.any()
+    assert short.evaluations.tolist() == [13, 13]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"data.noise": 0.1}, "data.noise must be 0, received 0.1"),
+        ({"data.feature_noise": 0.05}, "data.feature_noise must be 0, received 0.05"),
+        ({"data.cosine_within": 0.2}, "data.cosine_within must be 0, received 0.2"),
+        ({"data.layout": "flat"}, "data.layout must be patches, received flat"),
+        ({"net.q": 1}, "net.q must be at least 2, received 1"),
+        ({"train.loss": "mse"}, "train.loss must be ce, received mse"),
+        ({"train.method": "sgd"}, "train.method must be flow, received sgd"),
+        ({"train.entropy": 0.1}, "train.entropy must be 0, received 0.1"),
+    ],
+)
+def test_what_does_not_live_in_the_span_is_refused(refusal, changes, words):
+    text = refusal(projected, bench_of(changes), 1)
+    assert words in text
+    assert "train the full network" in text
+
+
+def test_what_starts_or_ends_beyond_the_polynomial_part_across_classes_is_refused(refusal):
+    assert "across classes must stay on the polynomial part" in refusal(run_of, {"net.init": 1.0})
+    projection, start = projected(bench_of(), 1)
+    x = start.clone()
+    x[:, 0, 0] = 5.0
+    projection.check(x)
+    x[1, 0, 2] = 1.01 / float(projection.share[:, 0].max())
+    assert "received 1" in refusal(projection.check, x)
+
+
+@pytest.mark.slow
+def test_a_whole_run_is_that_of_the_full_network_integrated_closely():
+    chosen = preset(classes=3).replace(**{"data.noise": 0.0, "data.feature_noise": 0.0})
+    found = exact(Bench(chosen, 0), 0)
+    assert found["deviation"] < 1e-4
+    assert found["trained"] > 10 * found["deviation"]
+    assert found["full"].max() > 1
+
+
+def made(changes=None):
+    """Measurements as the claim predicts them, but for `changes`."""
+    rows = [("as set", 0.0)] + [(a, float(v)) for a, values in AXES.items() for v in values]
+    rows += [("data.feature_noise", float(v)) for v in FEATURE_NOISE]
+    rows = [row for row in rows for _ in range(6)]
+    full = np.array([0.34 + 0.001 * (i % 3) for i in range(len(rows))])
+    values = {"deviation": 2e-5, "growth_winners": 1.0, "raw_winners": 0.99}
+    values |= {"gap": 0.0, "linear": 0.6, "power": 0.85} | (changes or {})
+    close = ("root", "close")
+    data = xr.Dataset({"deviation": (close, np.full((2, 2), values["deviation"]))})
+    data["trained"] = (close, np.full((2, 2), 0.2))
+    data["axis"], data["value"] = ("network", [a for a, _ in rows]), ("network", [v for _, v in rows])
+    data["at"] = ("network", [0, 0, 0, 1, 1, 1] * (len(rows) // 6))
+    data["full"], data["projected"] = ("network", full), ("network", full)
+    data["growth_coverage"] = ("network", full + values["gap"])
+    for name in ("growth_winners", "raw_winners"):
+        data[name] = ("network", np.full(len(rows), values[name]))
+    for name in ("map_gap", "map_winners"):
+        data[name] = (("amplitude", "init", "cell"), np.zeros((2, 2, 4)))
+    network = np.stack([np.full((2, 3), 0.6), np.full((2, 3), 0.85)])
+    for name in LEADERS:
+        column = network if name in ("start", "network") else np.full((2, 2, 3), values[name])
+        data[f"leader_{name}"] = (("q", "root", "seed"), column)
+    return data.assign_coords(q=[2, 4], root=[0, 1])
+
+
+def test_the_claim_is_judged_by_what_was_measured():
+    assert {check.verdict for check in Dynamics().judge(made()).checks} == {"supported"}
+
+
+@pytest.mark.parametrize(
+    ("change", "refuted"),
+    [
+        ({"deviation": 2e-4}, "projected, largest difference"),
+        ({"growth_winners": 0.9}, "mean-field, winners, from the measured growth"),
+        ({"raw_winners": 0.9}, "mean-field, winners, from the correlations alone"),
+        ({"gap": -0.05}, "mean-field coverage less the networks', net.init"),
+        ({"linear": 0.7}, "Lotka-Volterra"),
+        ({"power": 0.7}, "power form"),
+    ],
+)
+def test_each_prediction_is_refuted_by_its_own_measurement(change, refuted):
+    found = {check.name: check.verdict for check in Dynamics().judge(made(change)).checks}
+    wrong = [name for name, verdict in found.items() if verdict == "refuted"]
+    assert any(name.startswith(refuted) for name in wrong)
+    assert len(wrong) == (3 if "gap" in change else 1)
+
+
+def test_the_claim_says_nothing_where_the_dynamics_do_not_hold():
+    claim = Dynamics()
+    assert claim.applies(preset()) is None
+    for changes in ({"net.family": "mlp"}, {"data.layout": "flat"}, {"net.q": 2}, {"data.cosine_within": 0.1}):
+        assert claim.applies(preset().replace(**changes)) is not None
+
+
+def test_own_views_are_each_class_with_its_own():
+    projection, _ = projected(bench_of(), 1)
+    x = torch.arange(3 * 6 * 3 * 2, dtype=torch.float64).view(3, 6, 3, 2)
+    found = own_views(projection, x)
+    assert found.shape == (2, 3, 2, 3)
+    assert found[1, 2, 0, 1] == x[1, 4, 2, 1]
+
+
+@pytest.mark.slow
+def test_the_claim_at_smoke_scale():
+    found = viewrace.reproduce(["dynamics"], scale="smoke")["dynamics"]
+    assert found.checks[0].estimate < 1e-4
+    assert found.measures["trained networks, largest difference from the exact flow"].value > 1e-3
