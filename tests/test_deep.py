@@ -29,9 +29,8 @@ def generator():
 
 
 @pytest.fixture
-def bare(monkeypatch, tmp_path):
-    """Settings in a place without CIFAR-10."""
-    monkeypatch.chdir(tmp_path)
+def bare():
+    """Settings that name no CIFAR-10."""
     return preset()
 
 

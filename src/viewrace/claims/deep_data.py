@@ -10,10 +10,9 @@ import torch
 from torch import Tensor
 
 from viewrace.claims.base import Scale
-from viewrace.config import Images, Settings
+from viewrace.config import Settings
 from viewrace.data.composite import CompositeConfig, Composites
 from viewrace.data.images import ImageSet, Split, load_images
-from viewrace.errors import ViewraceError
 from viewrace.nets.images import conv_net
 from viewrace.nets.module import Factory
 from viewrace.streams import Stream, numpy_generator, torch_generator
@@ -71,13 +70,10 @@ def experiment_root(root: int, experiment: int) -> int:
 
 
 def left_out(settings: Settings) -> str | None:
-    """Why CIFAR-10 is left out; None where it can be read. A source that the user named and that cannot be read is an error."""
-    try:
-        load_images(settings.images.cifar10, "test", 1)
-    except ViewraceError as error:
-        if settings.images != Images():
-            raise
-        return f"CIFAR-10 is left out: {error}, or name a source with --set images.cifar10=parquet:DIR"
+    """Why CIFAR-10 is left out; None where its source is named. One that cannot be read is an error, before any training."""
+    if settings.images.cifar10 is None:
+        return "CIFAR-10 is left out: name its source with --set images.cifar10=parquet:DIR or cifar10:DIR"
+    load_images(settings.images.cifar10, "test", 1)
     return None
 
 
@@ -123,10 +119,11 @@ def _cifar(scale: Scale, settings: Settings, root: int) -> tuple[ImageSet, Image
 
 
 def _part(split: Split, index: int, scale: Scale, settings: Settings, root: int) -> ImageSet:
-    count = CIFAR[scale][index]
+    count, source = CIFAR[scale][index], settings.images.cifar10
+    assert source is not None
     if count is None:
-        return load_images(settings.images.cifar10, split)
-    pool = _pool(settings.images.cifar10, split, POOL * count)
+        return load_images(source, split)
+    pool = _pool(source, split, POOL * count)
     order = torch.randperm(len(pool), generator=torch_generator(root, Stream.FEATURES, index))
     return pool.take(order[:count])
 

@@ -105,9 +105,8 @@ class SelfDistill(Distill):
 class Images(Group):
     """Real images that are not part of viewrace."""
 
-    cifar10: str = Field(
-        "parquet:../shared/data/cifar10",
-        description="where CIFAR-10 is (docs/images.md: parquet:DIR, cifar10:DIR); the deep claims go without where it is not",
+    cifar10: str | None = Field(
+        None, description="where CIFAR-10 is (docs/images.md: parquet:DIR, cifar10:DIR); none: the deep claims go without it"
     )
 
 
