@@ -102,4 +102,4 @@ def test_the_model_of_the_readme_is_audited(inside, tmp_path):
     (tmp_path / "mynets.py").write_text(block)
     status, out, error = inside(*command.split(), "--limit", "60", "--members", "2", "--set", "epochs=1")
     assert (status, error) == (0, "")
-    assert "report: results/audit-mynets.small-digits-seed1/audit.html" in out
+    assert "report: results/audit-mynets.small-digits-seed1-" in out

@@ -177,7 +177,7 @@ def phase(
     """Draw phase diagrams: where in the space of settings there is a race."""
     from viewrace import study
     from viewrace.report.phase import phase_figures, save_figures
-    from viewrace.screen import Screen
+    from viewrace.screen import Screen, phase_table
 
     asked = _overrides(changes)
     ids = None if planes is None else [name.strip() for name in planes.split(",") if name.strip()]
@@ -185,6 +185,7 @@ def phase(
     with _going_on(out), Screen(console) as screen:
         data = study.phase(ids, scale, asked, seed, out, screen.moves_on)
         save_figures(phase_figures(data), out)
+    console.print(*map(phase_table, data.values()), sep="\n")
     console.print(f"figures and data: {out}", highlight=False, soft_wrap=True)
 
 
@@ -200,8 +201,7 @@ def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results fol
     whole = [name for name in held.manifest["entries"] if held.state(name) == "whole"]
     damaged = [name for name in held.manifest["entries"] if name not in whole]
     phases = [name for name in whole if name.startswith(study.PHASE)]
-    verdicts = [held.note(name) for name in whole if name not in (ENTRY, PREDICTION, study.DIAGNOSIS, *phases)]
-    if verdicts:
+    if verdicts := [held.note(name) for name in whole if name not in (ENTRY, PREDICTION, study.DIAGNOSIS, *phases)]:
         console.print(verdict_table(verdicts, every_check=True))
     if ENTRY in whole:
         console.print(summary_table(study.summary(held.read(ENTRY))))

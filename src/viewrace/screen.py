@@ -132,7 +132,7 @@ def _cells(item: Mapping[str, Any]) -> tuple[str, str, str, str]:
 def phase_table(data: Dataset) -> Group:
     """Coverage of one network over the plane, as in the figure; * where not every network met its stopping rule."""
     title = f"{data.attrs['title']}: coverage, margin {data.attrs['fraction']:g}, n = {data.attrs['networks']} networks a point"
-    axes = f"up: {data.attrs['y']}, right: {data.attrs['x']}"
+    axes = f"up: {data.attrs['y']}, right: {data.attrs['x']}; *: not every network had every example right"
     table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim")
     for name in ("", *(f"{x:g}" for x in data["x"].values)):
         table.add_column(name, justify="right", no_wrap=True)

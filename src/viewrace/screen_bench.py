@@ -33,6 +33,8 @@ def run_bench(console: Console, turns: int, short: bool, out: Path, config: Trai
         console.print(table)
     for axis, name in AXIS_NAMES.items():
         time, memory = growth(found, axis)
+        if time != time:  # one size alone
+            continue
         console.print(f"growth with {name}: time^{time:.2f}, memory^{memory:.2f}", highlight=False)
     console.print(f"figure and data: {out}", highlight=False, soft_wrap=True)
 

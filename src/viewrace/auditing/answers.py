@@ -8,7 +8,7 @@ from typing import Literal
 
 from viewrace.auditing.gain import Gain
 from viewrace.auditing.pilot import Pilot
-from viewrace.auditing.why import Diversity, Kind
+from viewrace.auditing.why import LEAST_DISPUTED, LEAST_MEMBERS, Diversity, Kind
 from viewrace.measure import Estimate
 
 __all__ = ["LEAST_GAIN", "LEAST_SHARE", "Answer", "Answers", "advice", "answers"]
@@ -87,14 +87,23 @@ def _second(found: Answers, diversity: Diversity) -> str:
     share = f"{100 * some.value:.1f}% of the examples are got by some members and not by others"
     if found.why == "none":
         return "Its members agree on every example, so there is nothing to average."
-    if found.why == "unclear":
-        return f"Why is not clear: {share}, too few, or too few members, to tell knowledge from noise."
     split = diversity.line("split in two groups")
     assert split.excess is not None
     number = f"{split.excess.value:+.3f} [{split.excess.low:+.3f}, {split.excess.high:+.3f}] over noise"
+    if found.why == "unclear":
+        return f"Why is not clear: {share}; {_doubt(diversity, number)}."
     if found.why == "views":
         return f"Members know different things: {share}, and there they fall into those who know and those who do not ({number})."
     return f"Members differ by noise about one answer, which an average removes: {share}; no two groups show there ({number})."
+
+
+def _doubt(diversity: Diversity, number: str) -> str:
+    """What keeps knowledge and noise from being told apart."""
+    if diversity.members < LEAST_MEMBERS:
+        return f"with {diversity.members} members knowledge cannot be told from noise, it takes {LEAST_MEMBERS}"
+    if diversity.disputed < LEAST_DISPUTED:
+        return f"these are {diversity.disputed} examples, too few to tell knowledge from noise"
+    return f"whether they fall into those who know and those who do not is left open ({number})"
 
 
 def _third(found: Answers, pilot: Pilot | None) -> str:
@@ -103,7 +112,7 @@ def _third(found: Answers, pilot: Pilot | None) -> str:
     if pilot is None:
         return "Whether one network can be taught the gain was not tried: the audit had no model to train."
     if found.distils is None:
-        return "Whether one network can be taught the gain cannot be told before there is one."
+        return "There is no sure gain yet, so whether it can be distilled was not judged."
     kept = f"a student kept {_percent(pilot.share)} of the gain"
     best = f"temperature {pilot.temperature:g}, alpha {pilot.alpha:g}"
     if found.distils == "yes":

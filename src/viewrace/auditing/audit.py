@@ -23,6 +23,9 @@ from viewrace.train.losses import averaged
 
 __all__ = ["RULES", "Audit", "Cost", "Pictures", "audit_logits", "judge"]
 
+TRAINED = 0.8
+"""Students below this fraction of a member's accuracy did not train."""
+
 RULES = ("logits", "probabilities")
 
 
@@ -106,7 +109,7 @@ def judge(
         pilot=pilot,
         cost=None,
         pictures=_pictures(logits, labels, average, generator),
-        flags=_flags(len(logits), diversity),
+        flags=_flags(len(logits), diversity) + _untrained(pilot, gain),
     )
 
 
@@ -116,6 +119,17 @@ def _pictures(logits: Tensor, labels: Tensor, average: str, generator: np.random
     scaled, _ = cross_fitted(both, labels, halves(labels, generator))
     single, ensemble = (tuple(map(tuple, reliability(one, labels).tolist())) for one in scaled)
     return Pictures(single, ensemble)
+
+
+def _untrained(pilot: Pilot | None, gain: Gain) -> tuple[str, ...]:
+    """Names the cells of the pilot whose students did not learn at all: they say nothing of the temperature."""
+    least = TRAINED * gain.single["accuracy"].value
+    lost = [] if pilot is None else [cell for cell in pilot.cells if cell.accuracy < least]
+    if not lost:
+        return ()
+    cells = ", ".join(f"{cell.temperature:g} (alpha {cell.alpha:g}: accuracy {cell.accuracy:.2f})" for cell in lost)
+    words = f"students at temperature {cells} did not train at this rate, which says nothing of the temperature"
+    return (f"{words}: lower the rate (--set rate=...) to compare them",)
 
 
 def _flags(members: int, diversity: Diversity) -> tuple[str, ...]:

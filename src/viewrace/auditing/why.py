@@ -26,7 +26,7 @@ from viewrace.measure import (
     usual_margin,
 )
 
-__all__ = ["LEAST_DISPUTED", "LEAST_SPLIT", "Diversity", "Kind", "Line", "measure_diversity"]
+__all__ = ["LEAST_DISPUTED", "LEAST_MEMBERS", "LEAST_SPLIT", "Diversity", "Kind", "Line", "measure_diversity"]
 
 Kind = Literal["none", "views", "variance", "unclear"]
 LEAST_SPLIT = 0.02
@@ -53,12 +53,15 @@ class Diversity:
     """lines: the measures. kind: `none` (members agree), `views` (some know what others do not), `variance` (they differ by
     noise about one answer, and surely by little else), `unclear` (too little to tell). twins: groups of members that are one
     network. margins: (bin, 3) for the figure: position of a member's margin between the example's lowest and highest, share
-    among the members, share among members that differ by noise."""
+    among the members, share among members that differ by noise. members: how many there are. disputed: examples that some
+    get and others do not."""
 
     lines: tuple[Line, ...]
     kind: Kind
     twins: tuple[tuple[int, ...], ...]
     margins: tuple[tuple[float, float, float], ...]
+    members: int
+    disputed: int
 
     def line(self, name: str) -> Line:
         """The measure of that name."""
@@ -80,7 +83,8 @@ def measure_diversity(logits: Tensor, labels: Tensor, generator: np.random.Gener
     patterns = [_Patterns.of(part, group, generator) for part in (*parts, margins)]
     lines += [_held(patterns, name) for name in ("only some get", "only some get, and with margin", "split in two groups")]
     lines.append(_alike(double, labels, generator))
-    return Diversity(tuple(lines), _kind(patterns[-1], lines[-2], len(logits)), _twins(logits), _positions(margins, generator))
+    kind, number = _kind(patterns[-1], lines[-2], len(logits)), round(float(patterns[-1].disputed[0].sum()))
+    return Diversity(tuple(lines), kind, _twins(logits), _positions(margins, generator), len(logits), number)
 
 
 def _mean(logits: Tensor, group: NDArray[np.int64], measure: Callable[[Tensor], Row]) -> Estimate:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -48,7 +50,8 @@ def audit(
         raise ViewraceError("an audit needs --model and --data, or --logits: see viewrace audit --help")
     else:
         name = f"{model.replace(':', '.')}-{data.partition(':')[0]}"
-    out = out or Path("results") / f"audit-{name}-seed{seed}"
+    asked = json.dumps([str(each) for each in (logits, saved, budget, members, limit, changes, average)])
+    out = out or Path("results") / f"audit-{name}-seed{seed}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
     if model is not None and data is not None:
         found = _trained(model, data, limit, saved, members, budget, changes, average, seed, out)
     tree = found.to_json() | {"name": name}

@@ -78,7 +78,7 @@ def check_power(q: int) -> None:
         return
     holds = "all views grow at one rate and all are learned" if q == 1 else "leads keep their ratio, so no view runs away"
     raise ViewraceError(
-        f"net.q must be at least 3 to tell a winner (the exponent 1/(q-2) is not finite below), received {q}, where {holds}: "
+        f"net.q must be at least 3 to tell a winner (leads count by the exponent 1/(q-2)), received {q}, where {holds}: "
         "set net.q=3 or more, or ask for the estimate from probes (--rule probe)"
     )
 

@@ -34,7 +34,8 @@ CAPTIONS = {
     "reliability": "Confidence against accuracy in bins of equal mass, after temperature scaling; the diagonal is perfect.",
     "diversity": "Where members' margins lie between the lowest and the highest of an example that only some get. Knowledge "
     "piles up at both ends; noise does not.",
-    "pilot": "Share of the ensemble's gain that students keep; bars are 95% intervals over examples, members and students.",
+    "pilot": "Share of the ensemble's gain that students keep; bars are 95% intervals over examples, members and students. Where "
+    "there is no sure gain: their accuracy.",
 }
 
 
@@ -98,10 +99,11 @@ def _reliability(found: Mapping[str, Any]) -> Figure:
         count = np.maximum(share * found["examples"], 1)
         error = 1.96 * np.sqrt(np.maximum(accuracy * (1 - accuracy), 0.25 / count) / count)
         ax.plot([0, 1], [0, 1], color=LAW, linewidth=1.0, linestyle="--")
-        ax.errorbar(confidence, accuracy, error, color=colour, marker="o", markersize=4, linewidth=1.2, elinewidth=1.0)
+        reach = np.minimum(error, accuracy), np.minimum(error, 1 - accuracy)
+        ax.errorbar(confidence, accuracy, reach, color=colour, marker="o", markersize=4, linewidth=1.2, elinewidth=1.0)
         low = max(0.0, min(confidence.min(), accuracy.min()) - 0.1)
         title = "One member" if name == "single" else f"Ensemble of {found['members']}"
-        ax.set(xlim=(low, 1.02), ylim=(low, 1.05), xlabel="confidence", ylabel="accuracy", title=title)
+        ax.set(xlim=(low, 1.02), ylim=(low, 1.02), xlabel="confidence", ylabel="accuracy", title=title)
     return made
 
 

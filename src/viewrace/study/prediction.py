@@ -30,6 +30,7 @@ from viewrace.race import (
 from viewrace.streams import Stream, numpy_generator
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
+from viewrace.train import device_of
 
 __all__ = ["PREDICTION", "predict_winners", "prediction_summary"]
 
@@ -55,6 +56,8 @@ def predict_winners(
     without a per-view correlation, and for q <= 2, unless the rule is `probe`.
     """
     _refuse(settings, count, seed, rule, pilots)
+    device_of(settings.train)
+    advantage = _advantage(Bench(settings, seed), Role.MEMBER, count, rule)  # a refusal leaves no folder behind
     identity: dict[str, Any] = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "roots": [seed]}
     identity |= {"count": count, "rule": rule, "pilots": pilots, "verify": verify}
     folder = Folder(out, identity) if out is not None else None
@@ -69,7 +72,6 @@ def predict_winners(
 
     lab = Lab(settings, [seed], tell, folder)
     bench = lab.bench(seed)
-    advantage = _advantage(bench, Role.MEMBER, count, rule)  # before any training: a refusal costs nothing
     trained = lab.train(bench, f"pilot-{pilots}", bench.family(), bench.generators(Role.PILOT, 0, pilots), bench.hard_loss())
     calibration = fit_calibration(_advantage(bench, Role.PILOT, pilots, rule), winner(trained.views.probes))
     data = _dataset(predict(advantage, calibration))

@@ -19,6 +19,7 @@ from viewrace.files import write_text
 from viewrace.presets import resolve
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
+from viewrace.train import device_of
 
 __all__ = ["ROOTS", "Study", "Watcher", "agreed_views", "default_folder", "reproduce"]
 
@@ -90,6 +91,7 @@ def reproduce(
     if scale is Scale.SMOKE:
         watcher.notes("scale smoke is for trying things out: too few networks to judge by, use quick or full for that")
     settings = resolve(changes, agreed_views(views, changes))
+    device_of(settings.train)
     chosen = _choose(claims, settings, watcher)
     roots = tuple(range(seed, seed + ROOTS[scale]))
     folder = Folder(out, _identity(settings, scale, roots)) if out is not None else None

@@ -21,7 +21,7 @@ from viewrace.measure import Estimate, bootstrap, in_context_accuracy, margin, u
 from viewrace.streams import Stream, numpy_generator
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
-from viewrace.train import Outcome
+from viewrace.train import Outcome, device_of
 
 __all__ = ["ENTRY", "summary", "train_networks"]
 
@@ -52,6 +52,7 @@ def train_networks(
         raise ViewraceError(f"count must be at least 1, received {count}: give the number of networks")
     if seed < 0:
         raise ViewraceError(f"seed must be at least 0, received {seed}: give a root seed")
+    device_of(settings.train)
     identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "count": count, "roots": [seed]}
     folder = Folder(out, identity) if out is not None else None
     if folder is not None and folder.state(ENTRY) == "whole":

@@ -2,7 +2,7 @@
 
 from viewrace.train.film import Film
 from viewrace.train.losses import HardLoss, Loss, SoftLoss, averaged
-from viewrace.train.machine import require_training
+from viewrace.train.machine import device_of, require_training
 from viewrace.train.outcome import Outcome
 from viewrace.train.penalties import Penalty, ProbePenalty
 from viewrace.train.run import Trained, evaluate_logits, train
@@ -19,6 +19,7 @@ __all__ = [
     "Trace",
     "Trained",
     "averaged",
+    "device_of",
     "evaluate_logits",
     "require_training",
     "train",

@@ -47,8 +47,8 @@ def load_images(spec: str, split: Split, limit: int | None = None) -> ImageSet:
     kind, _, place = spec.partition(":")
     if kind not in SOURCES or bool(place) == (kind == "digits"):
         near = difflib.get_close_matches(kind, SOURCES, n=1, cutoff=0.6)
-        hint = f"for example {SOURCES[near[0]]}" if near else f"one of {', '.join(SOURCES.values())}"
-        raise ViewraceError(f"unknown source of images {spec!r}: give {hint}")
+        hint = f"for example {SOURCES[near[0]]}, out of" if near else "one of"
+        raise ViewraceError(f"unknown source of images {spec!r}: give {hint} {', '.join(SOURCES.values())}")
     stored, rows = _open(kind, place, split)
     return stored.read(rows, limit)
 

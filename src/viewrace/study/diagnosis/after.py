@@ -28,7 +28,8 @@ def after_training(networks: Networks, views: int, generator: np.random.Generato
     for name, values in coverages(networks.views).items():
         found = estimate(values, generator)
         by_margin = found if name.endswith("0.1") else by_margin
-        lines.append(Line(f"trained: {name}", found, f"the law of a race is 1/M = {1 / views:.2f}"))
+        law = f"the law of a race is 1/M = {1 / views:.2f}" if name.startswith("margin") else ""
+        lines.append(Line(f"trained: {name}", found, law))
     assert by_margin is not None
     lines.append(_fooled(lines, views))
     says = f"largest share of a view: {1 / views:.2f} if all are alike, 1 if one won"

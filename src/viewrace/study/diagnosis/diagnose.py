@@ -28,6 +28,7 @@ from viewrace.study.diagnosis.recipe import Ingredient, missing
 from viewrace.study.diagnosis.words import cause_words, conclusion
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
+from viewrace.train import device_of
 
 __all__ = ["DIAGNOSIS", "Diagnosis", "diagnose"]
 
@@ -88,6 +89,7 @@ def diagnose(
     fewer than two views or networks.
     """
     _refuse(settings, count, seed)
+    device_of(settings.train)
     identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "count": count, "roots": [seed]}
     folder = Folder(out, identity | {"train": train}) if out is not None else None
     told, total, started = [0.0], [float(count)], now()
