@@ -12,6 +12,7 @@ from rich.console import Console
 import viewrace
 from viewrace.claims.lab import Bench, Role
 from viewrace.cli import main
+from viewrace.config import parse_override
 from viewrace.measure import Estimate
 from viewrace.presets import named, preset
 from viewrace.screen import diagnosis_tables
@@ -201,7 +202,16 @@ def test_what_mends_it_is_whole_on_a_narrow_terminal():
     said = paper.file.getvalue()
     commands = [command for rung in found["rungs"] for command in rung["set"]]
     assert commands
-    assert all(command in said for command in commands)
+    assert all(command in said for command in [*commands, *found["set"]])
+
+
+def test_all_of_it_at_once_is_one_value_a_setting():
+    """Two ingredients of blocker-001 ask for different rho; together it is that of the patch network."""
+    found = viewrace.diagnose(named("blocker-001"), count=2, train=False).to_json()
+    changes = [parse_override(command.removeprefix("--set ")) for command in found["set"]]
+    assert len(dict(changes)) == len(changes)
+    mended = named("blocker-001").replace(**dict(changes))
+    assert (mended.net.family, mended.net.q, mended.net.rho, mended.data.layout) == ("patch", 4, 10.0, "patches")
 
 
 @pytest.mark.parametrize(

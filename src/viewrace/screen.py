@@ -172,7 +172,7 @@ def diagnosis_tables(found: Mapping[str, Any]) -> list[Table]:
     if not found["rungs"]:
         return [measured]
     tried = [rung for rung in found["rungs"] if rung["effect"] is not None]
-    return [measured, *([_worths(tried)] if tried else []), _mending(found["rungs"])]
+    return [measured, *([_worths(tried)] if tried else []), _mending(found)]
 
 
 def _measured(value: Any) -> tuple[str, str]:
@@ -196,8 +196,9 @@ def _short(value: Mapping[str, Any] | None) -> str:
     return "-" if value is None else rf"{value['value']:.2f} \[{value['low']:.2f}, {value['high']:.2f}]"
 
 
-def _mending(rungs: Iterable[Mapping[str, Any]]) -> Table:
+def _mending(found: Mapping[str, Any]) -> Table:
     """How each missing ingredient stands, and the settings that mend it, whole however narrow the terminal is."""
+    rungs = [*found["rungs"], {"name": "all of it", "here": "at once, in one command", "set": found["set"]}]
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("missing ingredient")
     table.add_column("how it stands")

@@ -23,8 +23,8 @@ from viewrace.streams import Stream, numpy_generator
 from viewrace.study.diagnosis.after import after_training, regime, unfit
 from viewrace.study.diagnosis.before import Before, before_training
 from viewrace.study.diagnosis.ladder import climb, trainings
-from viewrace.study.diagnosis.lines import Line, Rung
-from viewrace.study.diagnosis.recipe import Ingredient, missing
+from viewrace.study.diagnosis.lines import Line, Rung, commands
+from viewrace.study.diagnosis.recipe import Ingredient, everything, missing
 from viewrace.study.diagnosis.words import cause_words, conclusion
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
@@ -43,7 +43,7 @@ class Diagnosis:
     regime: race, blunted race, no race, little learned, did not train, one network, unclear; untrained without training.
     conclusion: the same in a sentence, with the number. before, after: measured lines. rungs: missing ingredients, the
     largest effect first. mended: coverage with all of them supplied (None where nothing was retrained). causes: names of the
-    rungs that forbid a race each by itself.
+    rungs that forbid a race each by itself. mend: settings that mend everything at once.
     """
 
     settings: Settings
@@ -55,6 +55,7 @@ class Diagnosis:
     after: tuple[Line, ...]
     rungs: tuple[Rung, ...]
     mended: Estimate | None
+    mend: dict[str, Any]
     started: str
     ended: str = field(default_factory=now)
 
@@ -68,6 +69,7 @@ class Diagnosis:
         lines = {part: [line.to_json() for line in getattr(self, part)] for part in ("before", "after", "rungs")}
         numbers = {part: None if (held := getattr(self, part)) is None else vars(held) for part in ("coverage", "mended")}
         views = {"views": self.settings.data.views, "causes": self.causes, "cause_words": cause_words(self.rungs)}
+        views |= {"set": commands(self.mend)}
         tail = {"settings": self.settings.to_yaml(), "environment": environment()}
         return plain | views | numbers | lines | tail
 
@@ -108,7 +110,9 @@ def diagnose(
         rungs = tuple(Rung(each.name, each.here, each.mend) for each in ingredients)
         state = "one network" if before.twins else "untrained"
         words = conclusion(state, None, None, rungs, settings.data.views)
-        found = Diagnosis(settings, seed, state, words, None, tuple(before.lines), (), rungs, None, started)
+        found = Diagnosis(
+            settings, seed, state, words, None, tuple(before.lines), (), rungs, None, everything(ingredients), started
+        )
         return _kept(found, folder)
     total[0] += trainings(ingredients, settings) * count
     label = None if inits is None else "given"
@@ -135,7 +139,10 @@ def _judged(
         climbed, whole = climb(lab, settings, ingredients, networks, generator)
         rungs = tuple(climbed)
     words = conclusion(state, found, whole, rungs, views)
-    return Diagnosis(settings, lab.roots[0], state, words, found, tuple(before.lines), tuple(lines), rungs, whole, started)
+    training = [rung.change for rung in rungs if rung.name == "training"]
+    mend = {**(training[0] if training else {}), **everything(ingredients)} if rungs else {}
+    told = tuple(before.lines), tuple(lines), rungs, whole, mend, started
+    return Diagnosis(settings, lab.roots[0], state, words, found, *told)
 
 
 def _refuse(settings: Settings, count: int, seed: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -10,7 +11,7 @@ from numpy.typing import ArrayLike
 
 from viewrace.measure import Estimate, bootstrap
 
-__all__ = ["Line", "Rung", "estimate"]
+__all__ = ["Line", "Rung", "commands", "estimate"]
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,12 @@ class Rung:
 
     def commands(self) -> list[str]:
         """The change as the command line takes it."""
-        return [f"--set {key}={_plain(value)}" for key, value in self.change.items()]
+        return commands(self.change)
+
+
+def commands(changes: Mapping[str, Any]) -> list[str]:
+    """Changes of settings as the command line takes them, one option each."""
+    return [f"--set {key}={_plain(value)}" for key, value in changes.items()]
 
 
 def _plain(value: Any) -> str:

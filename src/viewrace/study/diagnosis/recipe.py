@@ -8,7 +8,7 @@ from typing import Any
 
 from viewrace.config import Settings, Train
 
-__all__ = ["TRAINING", "Ingredient", "mended", "missing", "on_this_ground"]
+__all__ = ["TRAINING", "Ingredient", "everything", "mended", "missing", "on_this_ground"]
 
 POWER, WIDE, SMALL_INIT, NEURONS = 4, 10.0, 0.03, 5
 """The ingredients' values in the preset: q, rho, init in units of rho, neurons per class."""
@@ -69,10 +69,15 @@ def missing(settings: Settings, single: float, start: float) -> list[Ingredient]
 
 def mended(settings: Settings, ingredients: list[Ingredient], but: Ingredient | None = None) -> Settings:
     """The settings with all ingredients supplied, and one of them left as it was on request."""
+    return settings.replace(**(everything(ingredients) | (but.spoil if but is not None else {})))
+
+
+def everything(ingredients: list[Ingredient]) -> dict[str, Any]:
+    """What mends all of them at once: where two ask for other values of one setting, the later one's."""
     changes: dict[str, Any] = {}
     for ingredient in ingredients:
         changes |= ingredient.mend
-    return settings.replace(**(changes | (but.spoil if but is not None else {})))
+    return changes
 
 
 def _back(settings: Settings, *keys: str) -> dict[str, Any]:
