@@ -195,6 +195,13 @@ def test_a_prediction_is_of_the_networks_that_train_would_train(tiny):
     assert float((told["predicted"] == told["winner"]).mean()) > 0.6
     lines = prediction_summary(told)
     assert lines["right on these networks, once trained"].n == 4
+    assert 0.5 <= told.attrs["pilot_coverage"] < 0.9  # two views, and a race
+
+
+def test_where_every_view_is_learned_the_pilots_say_so(tiny):
+    told = predict_winners(tiny.replace(**{"net.q": 1}), count=2, pilots=3, rule="probe")
+    assert told.attrs["pilot_coverage"] > 0.9
+    assert any("1/M = 0.50 in a race" in name for name in prediction_summary(told))
 
 
 def test_predictions_are_refused_where_the_theory_has_none(tiny, refusal):

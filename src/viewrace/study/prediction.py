@@ -16,7 +16,7 @@ from viewrace.claims.lab import Bench, Role
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
 from viewrace.files import write_text
-from viewrace.measure import Estimate, bootstrap, winner
+from viewrace.measure import Estimate, bootstrap, margin, winner
 from viewrace.race import (
     RULES,
     Prediction,
@@ -81,6 +81,7 @@ def predict_winners(
         data["outcome"] = "seed", networks.trained.outcome.numpy()
     attributes: dict[str, Any] = {"rule": rule, "pilots": pilots, "slope": calibration.slope, "lapse": calibration.lapse}
     attributes |= {"pilot_accuracy": calibration.accuracy, "pilot_pairs": calibration.pairs, "settings": settings.to_yaml()}
+    attributes |= {"pilot_coverage": float(margin(trained.views.probes).mean())}
     attributes |= {"roots": [seed], "started": started, "ended": now()}
     data = data.assign_attrs(attributes | {f"env_{name}": value for name, value in environment().items()})
     if folder is not None:
@@ -130,6 +131,7 @@ def prediction_summary(data: xr.Dataset) -> dict[str, Estimate | float | str]:
     lines: dict[str, Estimate | float | str] = {
         "rule": str(data.attrs["rule"]),
         f"right on {data.attrs['pilots']} pilot networks": float(data.attrs["pilot_accuracy"]),
+        f"coverage of the pilots, margin 0.1 (1/M = {1 / data.sizes['view']:.2f} in a race)": float(data.attrs["pilot_coverage"]),
         "mean probability of the predicted view": float(sure.mean()),
         "pairs below probability 0.9": f"{int((sure < 0.9).sum())} of {sure.size}",
     }
