@@ -233,12 +233,18 @@ def test_a_point_is_projected_where_that_is_valid_alone(changes, dynamics):
 
 @pytest.mark.slow
 def test_a_projected_point_agrees_with_full_networks_within_its_interval():
-    for plane, point in (("p-M", (0.8, 3)), ("q-init", (0.1, 3))):
+    for plane, point in (("p-M", (1.0, 3)), ("q-init", (0.1, 3))):
         chosen = find_plane(plane).settings({"data.classes": 6}, *point)
         projected, full = (measure_point(chosen, 0, 6, projected=way) for way in (True, False))
         assert (projected["dynamics"], full["dynamics"]) == (PROJECTED, FULL)
         assert projected["low"] <= full["margin"] <= projected["high"]
         assert full["low"] <= projected["margin"] <= full["high"]
+
+
+@pytest.mark.slow
+def test_where_networks_end_beyond_the_polynomial_part_on_views_of_others_full_ones_are_trained():
+    chosen = find_plane("p-M").settings({"data.classes": 6}, 0.8, 3)
+    assert measure_point(chosen, 0, 6, projected=True)["dynamics"] == FULL
 
 
 @given(bits=st.lists(st.booleans(), min_size=12, max_size=12))
