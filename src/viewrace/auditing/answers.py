@@ -110,7 +110,7 @@ def _third(found: Answers, pilot: Pilot | None) -> str:
     if found.helps == "no":
         return "There is no gain to distil."
     if pilot is None:
-        return "Whether one network can be taught the gain was not tried: the audit had no model to train."
+        return "Whether one network can be taught the gain was not tried: no students were trained."
     if found.distils is None:
         return "There is no sure gain yet, so whether it can be distilled was not judged."
     kept = f"a student kept {_percent(pilot.share)} of the gain"
