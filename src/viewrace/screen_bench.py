@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -27,13 +28,13 @@ def run_bench(console: Console, turns: int, short: bool, out: Path, config: Trai
     study.write_json(out / "bench.json", found)
     figure = bench_figure(found)
     save_figures({"bench": figure}, out)
-    where = found["device"] if config.device == "cuda" else f"{found['threads']} threads"
+    where = found["device"] if config.device == "cuda" else f"{found['threads']} thread{'' if found['threads'] == 1 else 's'}"
     console.print(f"{where}, {found['kernel']} kernel, torch {found['environment']['torch']}, {found['precision']}")
     for table in (bench_table(found), others_table(found)):
         console.print(table)
     for axis, name in AXIS_NAMES.items():
         time, memory = growth(found, axis)
-        if time != time:  # one size alone
+        if math.isnan(time):  # one size alone
             continue
         console.print(f"growth with {name}: time^{time:.2f}, memory^{memory:.2f}", highlight=False)
     console.print(f"figure and data: {out}", highlight=False, soft_wrap=True)
@@ -42,7 +43,9 @@ def run_bench(console: Console, turns: int, short: bool, out: Path, config: Trai
 def bench_table(found: dict[str, Any]) -> Table:
     """One row a size: useful FLOP/s, fraction of the limit, ratio to each peer, memory."""
     peers = sorted({way for point in found["points"] for way in point["seconds"]} - {OURS, LIMIT})
-    table = Table(Column("seeds, K m, d, N P", no_wrap=True), "GFLOP/s", "of limit", *(f"{peer} / ours" for peer in peers), "MiB")
+    heads = ["GFLOP/s", "of limit", *(f"{peer} / ours" for peer in peers), "MiB"]
+    folded = (Column(head, overflow="fold") for head in heads)
+    table = Table(Column("seeds, K m, d, N P", no_wrap=True), *folded, box=None, header_style="dim")
     for point in found["points"]:
         seconds = point["seconds"]
         ours = seconds[OURS]
@@ -54,14 +57,14 @@ def bench_table(found: dict[str, Any]) -> Table:
     square = sorted(found["square"])
     rate, low, high = (at / 1e9 for at in (square[len(square) // 2], square[0], square[-1]))
     product = f"a product of {found['side']} x {found['side']}: {rate:.0f} [{low:.0f}, {high:.0f}] GFLOP/s"
-    caption = f"median, least-largest of {found['turns']} turns; {product}"
+    caption = f"median, least - largest of {found['turns']} turns; {product}"
     table.caption = escape(caption)
     return table
 
 
 def others_table(found: dict[str, Any]) -> Table:
     """The MLP and the convolutional net: milliseconds of every way."""
-    table = Table("network", "way", "ms", "loop / way")
+    table = Table("network", "way", "ms", "loop / way", box=None, header_style="dim")
     for network, ways in found["others"].items():
         for way, seconds in ways.items():
             middle = 1e3 * sorted(seconds)[len(seconds) // 2]
@@ -73,4 +76,4 @@ def _spread(peer: list[float] | None, ours: list[float]) -> str:
     if peer is None:
         return ""
     middle, low, high = (f"{ratio:.{2 if ratio < 10 else 0}f}" for ratio in median_ratio(peer, ours))
-    return f"{middle}\n{low}-{high}"
+    return f"{middle}\n{low} - {high}"

@@ -83,7 +83,8 @@ def measure_diversity(logits: Tensor, labels: Tensor, generator: np.random.Gener
     patterns = [_Patterns.of(part, group, generator) for part in (*parts, margins)]
     lines += [_held(patterns, name) for name in ("only some get", "only some get, and with margin", "split in two groups")]
     lines.append(_alike(double, labels, generator))
-    kind, number = _kind(patterns[-1], lines[-2], len(logits)), round(float(patterns[-1].disputed[0].sum()))
+    number = round(float(patterns[-1].disputed[0].sum()))
+    kind = _kind(number, len(logits), lines[-2])
     return Diversity(tuple(lines), kind, _twins(logits), _positions(margins, generator), len(logits), number)
 
 
@@ -175,8 +176,8 @@ def _off_diagonal(square: Tensor) -> float:
     return float((square.sum() - square.diagonal().sum()) / (count * (count - 1)))
 
 
-def _kind(whole: _Patterns, split: Line, members: int) -> Kind:
-    number = float(whole.disputed[0].sum())
+def _kind(number: int, members: int, split: Line) -> Kind:
+    """Of the number of disputed examples, that of the members, and the measure `split in two groups`."""
     assert split.excess is not None
     if number == 0:
         return "none"

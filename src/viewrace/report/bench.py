@@ -91,6 +91,6 @@ def _growth(axes: Any, found: dict[str, Any], axis: str) -> None:
             axes.plot(*zip(*points, strict=True), style, color=INK, marker="s", markersize=3.5, linewidth=1.1, label=label)
     axes.set(xscale="log", yscale="log")
     time, memory = growth(found, axis)
-    if time != time:  # one size alone
+    if np.isnan(time):  # one size alone
         return
     axes.set_title(f"time$^{{{time:.2f}}}$ memory$^{{{memory:.2f}}}$", fontweight="normal", fontsize=9)

@@ -57,7 +57,8 @@ def predict_winners(
     """
     _refuse(settings, count, seed, rule, pilots)
     device_of(settings.train)
-    advantage = _advantage(Bench(settings, seed), Role.MEMBER, count, rule)  # a refusal leaves no folder behind
+    bench = Bench(settings, seed)
+    advantage = _advantage(bench, Role.MEMBER, count, rule)  # a refusal leaves no folder behind
     identity: dict[str, Any] = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "roots": [seed]}
     identity |= {"count": count, "rule": rule, "pilots": pilots, "verify": verify}
     folder = Folder(out, identity) if out is not None else None
@@ -71,7 +72,6 @@ def predict_winners(
             progress(min(told[0], 1.0))
 
     lab = Lab(settings, [seed], tell, folder)
-    bench = lab.bench(seed)
     trained = lab.train(bench, f"pilot-{pilots}", bench.family(), bench.generators(Role.PILOT, 0, pilots), bench.hard_loss())
     calibration = fit_calibration(_advantage(bench, Role.PILOT, pilots, rule), winner(trained.views.probes))
     data = _dataset(predict(advantage, calibration))
