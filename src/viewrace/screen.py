@@ -229,14 +229,10 @@ def prediction_table(data: Dataset) -> Table:
     """The predicted view of each class (views from 1) and its probability in percent, a row a network; red where wrong."""
     rows, columns = min(data.sizes["seed"], MOST_ROWS), min(data.sizes["label"], MOST_COLUMNS)
     cut = rows < data.sizes["seed"] or columns < data.sizes["label"]
-    caption = f"view (probability in percent); the first {rows} networks and {columns} classes, all in prediction.nc"
-    table = Table(
-        box=None,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-        header_style="dim",
-        caption=caption if cut else "view (probability in percent)",
-    )
+    caption = "view, from 1 (in prediction.nc from 0), and its probability in percent"
+    if cut:
+        caption += f"; the first {rows} networks and {columns} classes, all are in the file"
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="dim", caption=caption)
     table.add_column("network", justify="right")
     for label in range(columns):
         table.add_column(f"{label}", justify="right", no_wrap=True)

@@ -44,7 +44,7 @@ def trajectory_figure(data: xr.Dataset, curves: Mapping[str, Any]) -> Figure:
             ax.plot(time, full[:, label, view], color=colour, linewidth=1.6, label=f"view {view + 1}")
             style = {"linestyle": "none", "marker": "o", "markersize": 3.4, "markerfacecolor": "white"}
             ax.plot(time[dots], fast[dots, label, view], color=colour, **style)
-        ax.set(xlabel="time on the gradient flow", title=f"One network, class {label + 1}", yscale="log")
+        ax.set(xlabel="time on the gradient flow", title=f"One network, class {label}", yscale="log")
     title = "line: full, circle: projected"
     for ax in axes[0][:2]:
         ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=3, title=title, title_fontsize=8.5)
