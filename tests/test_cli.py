@@ -128,6 +128,8 @@ def test_claims_lists_statement_and_source():
         (["--set", "data.patches=2"], "data.patches must be at least"),
         (["--set", "data.dim=10"], "data.dim must be at least classes x views = 30"),
         (["--set", "net.q=0"], "net.q"),
+        (["--set", "net.family=conv"], "received 'conv': choose one of these; networks of images are trained by viewrace audit"),
+        (["--set", "data.source=cifar10"], "received 'cifar10': choose one of these; other images are for viewrace audit"),
         (["--set", "distill.temperature=0"], "distill.temperature"),
         (["--set", "distill.alpha=1.5"], "distill.alpha"),
         (["--set", "net.widht=3"], "the nearest known one is net.width"),

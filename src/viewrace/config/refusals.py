@@ -10,6 +10,12 @@ from pydantic import BaseModel, ValidationError
 
 __all__ = ["known_keys", "one_line"]
 
+ELSEWHERE = {
+    "net.family": "networks of images are trained by viewrace audit --model, or viewrace.train_members (docs/images.md)",
+    "data.source": "other images are for viewrace audit --data, or viewrace.load_images (docs/images.md)",
+}
+"""Where what a setting does not know may be found."""
+
 
 def known_keys(model: type[BaseModel], prefix: str = "") -> Iterable[str]:
     """The dotted names of all groups and settings of `model`."""
@@ -34,4 +40,6 @@ def one_line(error: ValidationError, model: type[BaseModel]) -> str:
     if first["type"] == "value_error" and "received" in message:
         return f"{key}.{message}" if message.split(" ", 1)[0] in parts else f"{key}: {message}".removeprefix(": ")
     rule = message.removeprefix("Input ")
+    if first["type"] == "literal_error" and key in ELSEWHERE:
+        return f"{key} {rule}, received {first['input']!r}: choose one of these; {ELSEWHERE[key]}"
     return f"{key} {rule}, received {first['input']!r}: change it in the settings or with --set {key}=VALUE"
