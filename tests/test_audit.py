@@ -394,6 +394,23 @@ def test_the_page_needs_no_network_and_shows_every_figure():
     assert "looking ahead" not in render_audit(nothing)
 
 
+@pytest.mark.parametrize(
+    ("world", "bars", "words"),
+    [
+        (views(members=4), True, "Knowledge piles up at both ends"),
+        (views(members=2), False, "Two members have no margin between the lowest and the highest"),
+        (noisy(noise=0.0, members=3), False, "No example that only some get has margins between"),
+    ],
+)
+def test_where_there_are_no_margins_to_count_words_stand_in_for_the_histogram(world, bars, words):
+    from viewrace.report.audit import audit_figures, render_audit
+
+    found = json.loads(json.dumps(audit_logits(*world).to_json()))
+    axes = audit_figures(found)["diversity"].axes
+    assert [ax.get_title(loc="left") for ax in axes] == ["Do some know, and some not?"] * bars + ["Against noise alone"]
+    assert words in render_audit(found)
+
+
 def test_the_confusion_table_counts_the_answers():
     from viewrace.claims.audit_cases import CASES, AuditCases
     from viewrace.report.audit_cases import confusion

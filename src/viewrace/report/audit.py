@@ -37,13 +37,25 @@ CAPTIONS = {
     "pilot": "Share of the ensemble's gain that students keep; bars are 95% intervals over examples, members and students. Where "
     "there is no sure gain: their accuracy.",
 }
+BARE = {
+    "two members": "Two members have no margin between the lowest and the highest: where margins pile up is not shown.",
+    "none between": "No example that only some get has margins between its lowest and highest: where they pile up is not shown.",
+}
+"""What stands below the measures against noise where there is no histogram beside them."""
 
 
 def render_audit(found: Mapping[str, Any], environment: Mapping[str, str] | None = None) -> str:
     """HTML of an audit, readable without a network. `found` is `Audit.to_json()`."""
     figures = {name: svg(made) for name, made in audit_figures(found).items()}
-    parts = {"figures": figures, "captions": CAPTIONS, "rows": ROWS, "meanings": MEANINGS}
+    parts = {"figures": figures, "captions": CAPTIONS | _bare(found["diversity"]), "rows": ROWS, "meanings": MEANINGS}
     return rendered("audit.html", a=found, environment=environment or {}, **parts)
+
+
+def _bare(diversity: Mapping[str, Any]) -> dict[str, str]:
+    """The other caption, where there is no histogram of margins."""
+    if _piled(diversity):
+        return {}
+    return {"diversity": BARE["two members" if diversity["members"] < 3 else "none between"]}
 
 
 def write_audit(found: Mapping[str, Any], path: Path, environment: Mapping[str, str] | None = None) -> None:
@@ -107,9 +119,21 @@ def _reliability(found: Mapping[str, Any]) -> Figure:
     return made
 
 
+def _piled(diversity: Mapping[str, Any]) -> bool:
+    """Whether any member's margin lies between the lowest and the highest of a disputed example."""
+    return any(real > 0 for _, real, _ in diversity["margins"])
+
+
 def _diversity(diversity: Mapping[str, Any]) -> Figure:
-    made, axes = figure(columns=2, width=4.8, height=3.3)
-    place, shares = axes[0]
+    """Margins in a histogram where there are any, and the measures against noise."""
+    made, axes = figure(columns=1 + _piled(diversity), width=4.8, height=3.3)
+    if _piled(diversity):
+        _margins(axes[0][0], diversity)
+    _against_noise(axes[0][-1], [line for line in diversity["lines"] if line["excess"]])
+    return made
+
+
+def _margins(place: Any, diversity: Mapping[str, Any]) -> None:
     at, real, noise = np.array(diversity["margins"]).T
     width = at[1] - at[0]
     place.bar(at, real, width=0.92 * width, color=COLOURS["margin"], alpha=0.75, label="members")
@@ -118,8 +142,6 @@ def _diversity(diversity: Mapping[str, Any]) -> Figure:
     place.set(xlabel="place of a margin: lowest 0, highest 1", ylabel="share of the members", title="Do some know, and some not?")
     place.set_ylim(0, 1.25 * max(real.max(), noise.max(), 0.1))
     place.legend(loc="upper center", ncols=2)
-    _against_noise(shares, [line for line in diversity["lines"] if line["excess"]])
-    return made
 
 
 def _against_noise(ax: Any, lines: list[Mapping[str, Any]]) -> None:
