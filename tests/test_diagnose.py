@@ -15,7 +15,7 @@ from viewrace.cli import main
 from viewrace.config import parse_override
 from viewrace.measure import Estimate
 from viewrace.presets import named, preset
-from viewrace.screen import diagnosis_tables
+from viewrace.screen_diagnosis import print_diagnosis
 from viewrace.study.diagnosis.after import regime
 from viewrace.study.diagnosis.before import before_training, same_inits
 from viewrace.study.diagnosis.growth import measure_growth, neurons_of
@@ -198,11 +198,22 @@ def test_the_command_writes_json_and_figures_and_show_reads_it_back(tmp_path, mo
 def test_what_mends_it_is_whole_on_a_narrow_terminal():
     found = viewrace.diagnose(named("blocker-001"), count=2, train=False).to_json()
     paper = Console(width=80, file=io.StringIO())
-    paper.print(*diagnosis_tables(found))
+    print_diagnosis(paper, found)
     said = paper.file.getvalue()
     commands = [command for rung in found["rungs"] for command in rung["set"]]
     assert commands
     assert all(command in said for command in [*commands, *found["set"]])
+
+
+def test_the_conclusion_and_what_to_change_come_before_the_tables():
+    found = viewrace.diagnose(named("blocker-001"), count=2, train=False).to_json()
+    paper = Console(width=140, file=io.StringIO())
+    print_diagnosis(paper, found)
+    said = paper.file.getvalue().splitlines()
+    assert said[0].strip() == found["conclusion"]
+    assert said[1].strip() == f"To change, all at once: {' '.join(found['set'])}"
+    heads = [line for line in said if line.startswith(("missing ingredient", "measure"))]
+    assert [head.split("  ")[0] for head in heads] == ["missing ingredient", "measure"]
 
 
 def test_all_of_it_at_once_is_one_value_a_setting():

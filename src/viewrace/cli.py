@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from viewrace.commands.audit import audit
+from viewrace.commands.show import show
 from viewrace.errors import ViewraceError
 
 __all__ = ["app", "main"]
@@ -22,6 +23,7 @@ app = typer.Typer(
     help="Find out which views a network learns, why ensembles help, and whether distillation keeps the gain.",
 )
 app.command()(audit)
+app.command()(show)
 console = Console()
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a setting, e.g. net.q=3")]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="results folder")]
@@ -121,7 +123,8 @@ def diagnose(
     from viewrace.config import settings
     from viewrace.presets import named
     from viewrace.report import write_diagnosis_figure
-    from viewrace.screen import Screen, diagnosis_tables
+    from viewrace.screen import Screen
+    from viewrace.screen_diagnosis import print_diagnosis
 
     chosen = settings(_overrides(changes), base=named(config))
     kind = "untrained" if no_train else f"n{count}"
@@ -132,9 +135,7 @@ def diagnose(
     write_diagnosis_figure(found, out)
     if json_file is not None:
         study.write_json(json_file, found)
-    for table in diagnosis_tables(found):
-        console.print(table, "")
-    console.print(found["conclusion"], style="bold", highlight=False, markup=False)
+    print_diagnosis(console, found)
     console.print(f"results: {out}", highlight=False, soft_wrap=True)
 
 
@@ -187,43 +188,6 @@ def phase(
         save_figures(phase_figures(data), out)
     console.print(*map(phase_table, data.values()), sep="\n")
     console.print(f"figures and data: {out}", highlight=False, soft_wrap=True)
-
-
-@app.command()
-def show(folder: Annotated[Path, typer.Argument(metavar="DIR", help="results folder")]) -> None:
-    """Show the verdicts or measures in a results folder."""
-    from viewrace import study
-    from viewrace.screen import diagnosis_tables, phase_table, prediction_table, summary_table, verdict_table
-    from viewrace.study.prediction import PREDICTION
-    from viewrace.study.training import ENTRY
-
-    held = study.Folder(folder)
-    whole = [name for name in held.manifest["entries"] if held.state(name) == "whole"]
-    damaged = [name for name in held.manifest["entries"] if name not in whole]
-    phases = [name for name in whole if name.startswith(study.PHASE)]
-    if verdicts := [held.note(name) for name in whole if name not in (ENTRY, PREDICTION, study.DIAGNOSIS, *phases)]:
-        console.print(verdict_table(verdicts, every_check=True))
-    if ENTRY in whole:
-        console.print(summary_table(study.summary(held.read(ENTRY))))
-    if study.DIAGNOSIS in whole:
-        found = held.note(study.DIAGNOSIS)
-        for table in diagnosis_tables(found):
-            console.print(table, "")
-        console.print(found["conclusion"], style="bold", highlight=False, markup=False)
-    if PREDICTION in whole:
-        console.print(prediction_table(held.read(PREDICTION)))
-        console.print(summary_table(study.prediction_summary(held.read(PREDICTION))))
-    for name in phases:
-        console.print(phase_table(held.read(name)))
-    for name in damaged:
-        console.print(
-            f"{folder / name}.nc was changed since it was written (checksum): run the same command again",
-            style="yellow",
-            highlight=False,
-            soft_wrap=True,
-        )
-    if not whole:
-        raise ViewraceError(f"{folder} holds no whole result: run the same command again to go on")
 
 
 @app.command()

@@ -7,10 +7,11 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from viewrace.errors import ViewraceError
 
-__all__ = ["checksum", "write_json", "write_text", "write_whole"]
+__all__ = ["checksum", "read_json", "write_json", "write_text", "write_whole"]
 
 
 def write_whole(path: Path, write: Callable[[Path], object]) -> None:
@@ -35,6 +36,16 @@ def write_json(path: Path, tree: object) -> None:
         write_text(path, json.dumps(tree, indent=1, allow_nan=False))
     except OSError as error:
         raise ViewraceError(f"cannot write {path}: {error.strerror}; choose another file") from None
+
+
+def read_json(path: Path) -> Any:
+    """The plain values in a JSON file. Raises ViewraceError where it cannot be read or is no JSON."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ViewraceError(f"cannot read {path}: {error.strerror}; choose another file") from None
+    except (ValueError, RecursionError):
+        raise ViewraceError(f"{path} is damaged (no JSON): run the same command again to renew it") from None
 
 
 def checksum(path: Path) -> str:

@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from rich.console import Console, Group
+from rich.console import Console, Group, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -18,6 +18,7 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.table import Table
+from rich.text import Text
 from xarray import Dataset
 
 from viewrace.claims import Claim, Verdict
@@ -26,8 +27,9 @@ from viewrace.report.words import interval, number
 
 __all__ = [
     "Screen",
+    "audit_parts",
     "audit_table",
-    "diagnosis_tables",
+    "measured",
     "phase_table",
     "prediction_table",
     "summary_table",
@@ -157,59 +159,18 @@ def summary_table(lines: Mapping[str, Estimate | float | str]) -> Table:
     return table
 
 
-def diagnosis_tables(found: Mapping[str, Any]) -> list[Table]:
-    """What `viewrace diagnose` measured, and what each missing ingredient is worth; from its JSON."""
-    measured = Table(box=None, pad_edge=False, header_style="dim")
-    measured.add_column("measure")
-    measured.add_column(r"value \[95%]", no_wrap=True)
-    measured.add_column("n", justify="right", no_wrap=True)
-    measured.add_column("what it says", style="dim")
-    for title, part in (("before training", "before"), ("after training", "after")):
-        if found[part]:
-            measured.add_row(f"[bold]{title}[/bold]")
-        for line in found[part]:
-            measured.add_row(f"  {line['name']}", *_measured(line["value"]), line["says"].replace("[", r"\["))
-    if not found["rungs"]:
-        return [measured]
-    tried = [rung for rung in found["rungs"] if rung["effect"] is not None]
-    return [measured, *([_worths(tried)] if tried else []), _mending(found)]
-
-
-def _measured(value: Any) -> tuple[str, str]:
+def measured(value: Any) -> tuple[str, str]:
+    """A value as it stands in a table, with its interval, and its n; from JSON."""
     if isinstance(value, Mapping):
         return interval(value["value"], value["low"], value["high"]).replace("[", r"\["), str(value["n"])
     return "-" if value is None else value if isinstance(value, str) else number(value), ""
 
 
-def _worths(rungs: Iterable[Mapping[str, Any]]) -> Table:
-    """Coverage with an ingredient alone left as it is, and with it alone mended; the largest cause first."""
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("missing ingredient", "cause?", "worth [95%]", "only this left", "only this mended"):
-        table.add_column(name.replace("[", r"\["), no_wrap=name != "missing ingredient")
-    for rung in rungs:
-        judged = {True: "[red]yes[/]", False: "no", None: "not told"}[rung["cause"]]
-        table.add_row(rung["name"], judged, *(_short(rung[part]) for part in ("effect", "alone", "mended")))
-    return table
-
-
-def _short(value: Mapping[str, Any] | None) -> str:
-    return "-" if value is None else rf"{value['value']:.2f} \[{value['low']:.2f}, {value['high']:.2f}]"
-
-
-def _mending(found: Mapping[str, Any]) -> Table:
-    """How each missing ingredient stands, and the settings that mend it, whole however narrow the terminal is."""
-    rungs = [*found["rungs"], {"name": "all of it", "here": "at once, in one command", "set": found["set"]}]
-    table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column("missing ingredient")
-    table.add_column("how it stands")
-    table.add_column("to mend it", no_wrap=True, overflow="fold", min_width=max(map(_widest, rungs), default=0))
-    for rung in rungs:
-        table.add_row(rung["name"], rung["here"].replace("[", r"\["), "\n".join(rung["set"]))
-    return table
-
-
-def _widest(rung: Mapping[str, Any]) -> int:
-    return max(map(len, rung["set"]), default=0)
+def audit_parts(found: Mapping[str, Any]) -> list[RenderableType]:
+    """An audit's table, its advice, and what to know before reading on; from the audit's JSON."""
+    advice = [Text(line, style="bold") for line in found["advice"]]
+    flags = [Text(f"note: {flag}", style="yellow") for flag in found["flags"]]
+    return [audit_table(found), *advice, *flags]
 
 
 def audit_table(found: Mapping[str, Any]) -> Table:
@@ -221,7 +182,7 @@ def audit_table(found: Mapping[str, Any]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for name, gain in found["gain"]["gains"].items():
         levels = [f"{found['gain'][part][name]['value']:.3f}" for part in ("single", "ensemble")]
-        table.add_row(name, *levels, _measured(gain)[0], *([f"{quality[name]['value']:.3f}"] if quality else []))
+        table.add_row(name, *levels, measured(gain)[0], *([f"{quality[name]['value']:.3f}"] if quality else []))
     return table
 
 

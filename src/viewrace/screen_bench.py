@@ -6,10 +6,11 @@ import math
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Column, Table
+from rich.text import Text
 
 from viewrace import study
 from viewrace.config import Train
@@ -17,7 +18,7 @@ from viewrace.report.bench import AXIS_NAMES, LIMIT, OURS, bench_figure, growth,
 from viewrace.report.phase import save_figures
 from viewrace.study.benchmark import benchmark
 
-__all__ = ["bench_table", "others_table", "run_bench"]
+__all__ = ["bench_parts", "bench_table", "others_table", "run_bench"]
 
 
 def run_bench(console: Console, turns: int, short: bool, out: Path, config: Train) -> None:
@@ -28,16 +29,23 @@ def run_bench(console: Console, turns: int, short: bool, out: Path, config: Trai
     study.write_json(out / "bench.json", found)
     figure = bench_figure(found)
     save_figures({"bench": figure}, out)
-    where = found["device"] if config.device == "cuda" else f"{found['threads']} thread{'' if found['threads'] == 1 else 's'}"
-    console.print(f"{where}, {found['kernel']} kernel, torch {found['environment']['torch']}, {found['precision']}")
-    for table in (bench_table(found), others_table(found)):
-        console.print(table)
-    for axis, name in AXIS_NAMES.items():
-        time, memory = growth(found, axis)
-        if math.isnan(time):  # one size alone
-            continue
-        console.print(f"growth with {name}: time^{time:.2f}, memory^{memory:.2f}", highlight=False)
+    for part in bench_parts(found):
+        console.print(part)
     console.print(f"figure and data: {out}", highlight=False, soft_wrap=True)
+
+
+def bench_parts(found: dict[str, Any]) -> list[RenderableType]:
+    """Where it ran, the tables, and how time and memory grow with each size; from the JSON of a benchmark."""
+    threads = f"{found['threads']} thread{'' if found['threads'] == 1 else 's'}"
+    where = threads if found["device"] == "processor" else found["device"]
+    head = Text(f"{where}, {found['kernel']} kernel, torch {found['environment']['torch']}, {found['precision']}")
+    growths = {name: growth(found, axis) for axis, name in AXIS_NAMES.items()}
+    lines = [
+        Text(f"growth with {name}: time^{time:.2f}, memory^{memory:.2f}")
+        for name, (time, memory) in growths.items()
+        if not math.isnan(time)  # one size alone
+    ]
+    return [head, bench_table(found), others_table(found), *lines]
 
 
 def bench_table(found: dict[str, Any]) -> Table:

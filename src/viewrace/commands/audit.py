@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
-from rich.console import Console
+from rich.console import Console, Group
 
 from viewrace.errors import ViewraceError
 
@@ -38,7 +38,7 @@ def audit(
     from viewrace.auditing import audit_logits, read_logits
     from viewrace.files import write_json, write_whole
     from viewrace.report import write_audit
-    from viewrace.screen import audit_table
+    from viewrace.screen import audit_parts
     from viewrace.study.provenance import environment
 
     if logits and (model or data or saved):
@@ -57,11 +57,7 @@ def audit(
     tree = found.to_json() | {"name": name}
     write_json(out / "audit.json", tree)
     write_whole(out / "audit.html", lambda partial: write_audit(tree, partial, environment()))
-    console.print(audit_table(tree))
-    for line in found.advice:
-        console.print(line, style="bold", highlight=False, markup=False)
-    for flag in found.flags:
-        console.print(f"note: {flag}", style="yellow", highlight=False, markup=False)
+    console.print(Group(*audit_parts(tree)))
     console.print(f"report: {out / 'audit.html'}", highlight=False, soft_wrap=True)
 
 

@@ -64,9 +64,7 @@ class Folder:
         file = self.path / MANIFEST
         if not file.is_file():
             if must_exist:
-                pages = [name for name in ("audit.html", "bench.png") if (self.path / name).is_file()]
-                what = f"open {self.path / pages[0]}" if pages else "give a folder that viewrace wrote"
-                raise ViewraceError(f"{self.path} holds no results to show (no {MANIFEST}): {what}")
+                raise ViewraceError(f"{self.path} holds no results to show (no {MANIFEST}): give a folder that viewrace wrote")
             return {}
         try:
             tree = json.loads(file.read_text(encoding="utf-8"))
