@@ -8,6 +8,7 @@ import torch
 import xarray as xr
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from viewrace.claims import Scale
@@ -324,6 +325,23 @@ def test_cells_have_their_coverage_and_projected_ones_the_spots_beside(drawn):
     on_grid = {(0.005, 1.0), (0.005, 3.0), (1.0, 3.0), (0.1, 3.0)} & set(find_plane("q-init").spots)
     assert len(ax.texts) - len(bare.texts) == len(on_grid) == 1
     assert ("spot" in " ".join(words(ax.figure)[0])) > ("spot" in " ".join(words(bare.figure)[0]))
+
+
+def test_names_of_boundaries_are_clear_of_the_numbers_on_a_plane_of_few_rows(drawn):
+    data = drawn[1]["q-init"].copy(deep=True)
+    data["dynamics"][:], data["done"][:], data["moved"][:] = PROJECTED, 1.0, 2.0
+    data["excess"][:] = np.array([[0.95, 0.4, 0.1], [0.0, 0.3, 0.1], [0.0, 0.0, 0.1]])  # "race ends" above the spot (0.1, 3)
+    made = phase_figure([data])
+    canvas = FigureCanvasAgg(made)
+    canvas.draw()
+    drawer = canvas.get_renderer()
+    names, numbers = [], []
+    for text in made.axes[0].texts:
+        (numbers if text.get_bbox_patch() is None else names).append(text)
+    assert [name.get_text() for name in names] == ["race ends", "all views"]
+    assert len(numbers) == data["margin"].size + 1
+    boxes = [name.get_bbox_patch().get_window_extent(drawer) for name in names]
+    assert not any(box.overlaps(number.get_window_extent(drawer)) for box in boxes for number in numbers)
 
 
 def test_all_planes_are_drawn_together_too(drawn):

@@ -41,6 +41,8 @@ MAP = "viridis"
 WIDTH, ROW, HEAD, FOOT, SIDE, GAP, BAR, LEGEND = 7.2, 0.33, 0.26, 0.46, 0.46, 0.14, 0.7, 1.05
 """Inches: of a figure, which is to be printed at that width; of a row of cells; above, below, left and right of a plane; of the
 colour bar at the right; of caption and legend below."""
+LEAST = 5 * ROW
+"""Inches that a plane is at least tall: few rows of cells are taller ones, and the names of boundaries clear of the numbers."""
 NUMBERS = 6.2
 """Font size of the numbers in the cells, in points; the smallest there is."""
 FONTS = {"font.size": 7.5, "axes.titlesize": 8.5, "legend.fontsize": 7, "xtick.labelsize": 6.5, "ytick.labelsize": 6.5}
@@ -49,18 +51,19 @@ FONTS = {"font.size": 7.5, "axes.titlesize": 8.5, "legend.fontsize": 7, "xtick.l
 def phase_figure(data: Sequence[xr.Dataset]) -> Figure:
     """Planes, two in a row. Colour is the excess (C - 1/M) / (1 - 1/M), numbers are coverages, rings are full networks."""
     rows = [data[first : first + 2] for first in range(0, len(data), 2)]
-    heights = [HEAD + max(plane.sizes["y"] for plane in row) * ROW + FOOT for row in rows]
+    cells = [max(ROW, LEAST / max(plane.sizes["y"] for plane in row)) for row in rows]
+    heights = [HEAD + max(plane.sizes["y"] for plane in row) * tall + FOOT for row, tall in zip(rows, cells, strict=True)]
     marks: set[str] = set()
     with look(), matplotlib.rc_context(FONTS):  # type: ignore[arg-type]
         made = Figure(figsize=(WIDTH, sum(heights) + LEGEND))
         top, letters = sum(heights) + LEGEND, iter("abcdefgh"[: len(data)] if len(data) > 1 else " ")
-        for row, height in zip(rows, heights, strict=True):
+        for row, tall, height in zip(rows, cells, heights, strict=True):
             width = (WIDTH - BAR - len(row) * (SIDE + GAP)) / sum(plane.sizes["x"] for plane in row)
             left = SIDE
             for plane in row:
-                across, up = plane.sizes["x"] * width, plane.sizes["y"] * ROW
+                across, up = plane.sizes["x"] * width, plane.sizes["y"] * tall
                 ax = _axes_at(made, left, top - HEAD - up, across, up)
-                image = _panel(ax, plane, (width, ROW), marks)
+                image = _panel(ax, plane, (width, tall), marks)
                 ax.set_title(f"{next(letters)}  {plane.attrs['title']}".lstrip())
                 left += across + GAP + SIDE
             top -= height
