@@ -1,4 +1,4 @@
-"""Measures on logits made by hand, their invariances, and intervals that cover what they should."""
+"""Measures on logits made by hand, and their invariances."""
 
 import math
 
@@ -13,8 +13,6 @@ from torch import Tensor
 from viewrace.data import Distribution
 from viewrace.measure import (
     Views,
-    bootstrap,
-    bootstrap_difference,
     coverage,
     dominance,
     effective_rank,
@@ -29,7 +27,6 @@ from viewrace.measure import (
     winner,
 )
 from viewrace.nets import PatchNet, make_family
-from viewrace.streams import Stream, numpy_generator
 from viewrace.train import HardLoss, train
 
 
@@ -225,91 +222,3 @@ def test_a_union_of_copies_is_the_network(probes):
     for fraction in FRACTIONS:
         assert union(one.expand(4, -1, -1, -1, -1), fraction) == pytest.approx(float(coverage(one, fraction)[0]))
         assert coverage(one.expand(4, -1, -1, -1, -1).mean(dim=0, keepdim=True), fraction) == coverage(one, fraction)
-
-
-def dice(index: int = 0) -> np.random.Generator:
-    return numpy_generator(0, Stream.BOOTSTRAP, index)
-
-
-samples = st.lists(st.floats(0, 1), min_size=2, max_size=40)
-
-
-@given(values=samples)
-def test_an_interval_holds_its_mean_within_the_values(values):
-    found = bootstrap(values, dice())
-    assert found.value == pytest.approx(np.mean(values))
-    assert found.n == len(values)
-    tiny = 1e-9
-    assert min(values) - tiny <= found.low <= found.value + tiny
-    assert found.value - tiny <= found.high <= max(values) + tiny
-
-
-@given(values=samples, shift=st.floats(-3, 3), scale=st.floats(0.1, 10))
-def test_an_interval_moves_with_its_values(values, shift, scale):
-    before, after = bootstrap(values, dice()), bootstrap(scale * np.array(values) + shift, dice())
-    for name in ("value", "low", "high"):
-        assert getattr(after, name) == pytest.approx(scale * getattr(before, name) + shift, abs=1e-9)
-
-
-def test_an_interval_shrinks_as_one_over_the_root_of_n():
-    widths = []
-    for count in (50, 200, 800):
-        found = bootstrap(dice(count).random(count), dice())
-        widths.append(found.high - found.low)
-        assert widths[-1] == pytest.approx(2 * 1.96 * (1 / 12) ** 0.5 / count**0.5, rel=0.2)
-
-
-def test_a_single_value_says_nothing():
-    found = bootstrap([0.4], dice())
-    assert (found.value, found.low, found.high, found.n) == (0.4, 0.0, 1.0, 1)
-    apart = bootstrap_difference([0.4], [0.1, 0.2], dice())
-    assert (apart.value, apart.low, apart.high, apart.n) == (pytest.approx(0.25), -1.0, 1.0, 1)
-
-
-def test_what_is_not_finite_counts_as_nothing_learned():
-    broken = [1.0, math.nan, math.inf, -math.inf]
-    assert bootstrap(broken, dice()) == bootstrap([1.0, 0.0, 0.0, 0.0], dice())
-
-
-def test_one_generator_gives_one_interval():
-    values = dice(5).random(30)
-    assert bootstrap(values, dice()) == bootstrap(values, dice())
-    assert bootstrap(values, dice()) != bootstrap(values, dice(1))
-
-
-def test_roots_are_resampled_within_themselves():
-    """Values that differ between root seeds alone leave no doubt about these root seeds."""
-    values, roots = [0.2, 0.2, 0.2, 0.8, 0.8, 0.8], [1, 1, 1, 2, 2, 2]
-    within = bootstrap(values, dice(), roots)
-    assert (within.low, within.high) == pytest.approx((0.5, 0.5))
-    assert "within 2 root seeds" in within.method
-    across = bootstrap(values, dice())
-    assert across.high - across.low > 0.3
-    assert "root" not in across.method
-
-
-def test_the_interval_covers_the_truth_about_as_often_as_it_says():
-    trials, chance, count = 200, 0.4, 40
-    truth = dice(7)
-    covered = 0
-    for trial in range(trials):
-        found = bootstrap(truth.random(count) < chance, dice(trial))
-        covered += found.low <= chance <= found.high
-    assert 0.88 <= covered / trials <= 0.99
-
-
-def test_the_interval_of_a_difference_covers_the_truth_about_as_often_as_it_says():
-    truth = dice(8)
-    covered = 0
-    for trial in range(200):
-        found = bootstrap_difference(truth.random(40) < 0.7, truth.random(25) < 0.4, dice(trial))
-        covered += found.low <= 0.3 <= found.high
-        assert found.n == 25
-    assert 0.88 <= covered / 200 <= 0.99
-
-
-@given(first=samples, second=samples)
-def test_a_difference_is_that_of_the_means(first, second):
-    found = bootstrap_difference(first, second, dice())
-    assert found.value == pytest.approx(np.mean(first) - np.mean(second), abs=1e-12)
-    assert found.low - 1e-9 <= found.value <= found.high + 1e-9
