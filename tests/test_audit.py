@@ -152,6 +152,17 @@ def test_intervals_over_examples_and_members_cover():
     assert 0.93 <= held / 300 <= 1.0
 
 
+def test_examples_that_are_all_right_or_all_wrong_leave_a_doubt_of_their_number():
+    labels = torch.arange(60) % 3
+    right = tabulate(8 * torch.eye(3)[labels].repeat(4, 1, 1), labels, "logits", np.random.default_rng(0))
+    wrong = tabulate(8 * torch.eye(3)[labels - 1].repeat(4, 1, 1), labels, "logits", np.random.default_rng(0))
+    for size in (1, 4):
+        found = right.level("accuracy", size)
+        assert (found.value, found.low, found.high, found.n) == (1.0, pytest.approx(0.025 ** (1 / 60)), 1.0, 60)
+        found = wrong.level("accuracy", size)
+        assert (found.value, found.low, found.high) == (0.0, 0.0, pytest.approx(1 - 0.025 ** (1 / 60)))
+
+
 @pytest.mark.parametrize(("law", "rate"), [(AVERAGING, 0.0), (COVERAGE, 2 / 3)])
 def test_a_curve_that_follows_a_law_is_fitted_by_it(law, rate):
     sizes = np.arange(1, 9, dtype=float)

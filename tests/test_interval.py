@@ -6,11 +6,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.stats import binomtest
 
-from viewrace.measure import (
-    bootstrap,
-    bootstrap_difference,
-)
+from viewrace.measure import bootstrap, bootstrap_difference, success_share
 from viewrace.streams import Stream, numpy_generator
 
 
@@ -100,3 +98,41 @@ def test_a_difference_is_that_of_the_means(first, second):
     found = bootstrap_difference(first, second, dice())
     assert found.value == pytest.approx(np.mean(first) - np.mean(second), abs=1e-12)
     assert found.low - 1e-9 <= found.value <= found.high + 1e-9
+
+
+@given(count=st.integers(2, 300), passed=st.booleans())
+def test_units_that_all_passed_or_all_failed_have_the_exact_interval(count, passed):
+    found = success_share(np.full(count, float(passed)), dice())
+    exact = binomtest(count * passed, count).proportion_ci(0.95, method="exact")
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=1e-12)
+    assert (found.value, found.n, found.method) == (passed, count, "exact, networks all alike")
+
+
+@given(values=samples, roots=st.integers(1, 3))
+def test_where_some_passed_and_some_did_not_it_is_the_bootstrap(values, roots):
+    values = [*values, 0.5]
+    at = np.arange(len(values)) % roots
+    assert success_share(values, dice(), at) == bootstrap(values, dice(), at)
+
+
+def test_one_unit_that_passed_says_nothing():
+    assert success_share([1.0], dice()) == bootstrap([1.0], dice())
+
+
+def test_a_share_that_is_nearly_one_is_covered_though_trials_within_a_unit_hang_together():
+    """A unit fails all of its tests at once, or none; half of the time none of 20 units does."""
+    chance, truth = 0.97, dice(9)
+    draws = [truth.random(20) < chance for _ in range(300)]
+    plain, exact = ([make(draw, dice()) for draw in draws] for make in (bootstrap, success_share))
+    assert np.mean([found.low <= chance <= found.high for found in exact]) >= 0.95
+    assert np.mean([found.low <= chance <= found.high for found in plain]) < 0.6
+
+
+def test_with_root_seeds_the_bound_holds_for_their_mean():
+    """The chance that all pass is largest where all root seeds are alike."""
+    least = success_share(np.ones(9), dice(), np.repeat([0, 1, 2], 3)).low
+    truth = dice(10)
+    for _ in range(50):
+        chances = truth.random(3) ** 0.1
+        if np.prod(chances**3) > 0.025:
+            assert chances.mean() >= least

@@ -198,6 +198,13 @@ def test_a_prediction_is_of_the_networks_that_train_would_train(tiny):
     assert 0.5 <= told.attrs["pilot_coverage"] < 0.9  # two views, and a race
 
 
+def test_winners_that_are_all_told_leave_a_doubt_of_their_number(tiny):
+    told = predict_winners(tiny, count=4, seed=3, pilots=4, verify=True)
+    told["predicted"] = told["winner"]
+    right = prediction_summary(told)["right on these networks, once trained"]
+    assert (right.value, right.low, right.high) == (1.0, pytest.approx(0.025**0.25), 1.0)
+
+
 def test_where_every_view_is_learned_the_pilots_say_so(tiny):
     told = predict_winners(tiny.replace(**{"net.q": 1}), count=2, pilots=3, rule="probe")
     assert told.attrs["pilot_coverage"] > 0.9

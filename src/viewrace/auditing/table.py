@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from viewrace.auditing.spread import group_sums, groups_of, spread
-from viewrace.measure import Estimate, brier, cross_fitted, ece, halves, nll
+from viewrace.measure import Estimate, all_alike, brier, cross_fitted, ece, halves, nll
 from viewrace.train.losses import averaged
 
 __all__ = ["MEASURES", "Look", "Table", "score", "subsets", "tabulate"]
@@ -60,8 +60,11 @@ class Table:
         return self._levels[measure, size]
 
     def level(self, measure: str, size: int) -> Estimate:
-        """Mean of a measure over ensembles of `size` members; the interval is cut where the measure ends."""
+        """Mean of a measure over ensembles of `size` members; the interval is cut where the measure ends, and exact where every
+        example is right, or none is."""
         found = self.estimate(lambda look: look.level(measure, size))
+        if measure == "accuracy" and found.value in (0.0, 1.0):
+            return all_alike(found, "examples")
         return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0) if measure == "accuracy" else found.high)
 
     def estimate(self, statistic: Callable[[Look], float]) -> Estimate:

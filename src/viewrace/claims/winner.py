@@ -13,7 +13,7 @@ from viewrace.claims.base import Claim, Scale
 from viewrace.claims.lab import Bench, Lab, Role
 from viewrace.claims.verdict import Check, Verdict, at_least, at_most
 from viewrace.config import Settings
-from viewrace.measure import Estimate, bootstrap, percentiles, winner
+from viewrace.measure import Estimate, percentiles, success_share, winner
 from viewrace.race import RULES, Start, calibration_error, choose, fit_calibration, fit_weights, log_advantage, predict, start_of
 
 __all__ = ["CEILING", "UNEQUAL", "Winner"]
@@ -128,7 +128,7 @@ def _right(data: xr.Dataset, rule: str) -> NDArray[np.float64]:
 
 def _accuracy(data: xr.Dataset, rule: str, generator: np.random.Generator) -> Estimate:
     each = _right(data, rule).mean(axis=2)
-    return bootstrap(each, generator, np.broadcast_to(data["root"].values[:, None], each.shape))
+    return success_share(each, generator, np.broadcast_to(data["root"].values[:, None], each.shape))
 
 
 def _calibration(data: xr.Dataset, generator: np.random.Generator) -> Estimate:
@@ -159,7 +159,7 @@ def _by_lead(data: xr.Dataset, generator: np.random.Generator) -> dict[str, list
     stated = data["probability"].transpose("root", "seed", "label").values.ravel()
     groups = np.array_split(order, LEAD_BINS * 4)
     groups = [*groups[:LEAD_BINS], *(np.concatenate(groups[i : i + 4]) for i in range(LEAD_BINS, 4 * LEAD_BINS, 4))]
-    points = [bootstrap(right[group], generator, unit="pairs") for group in groups]
+    points = [success_share(right[group], generator, unit="pairs") for group in groups]
     return {
         "lead": [float(lead[group].mean()) for group in groups],
         "right_estimate": [point.value for point in points],

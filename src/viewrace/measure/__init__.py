@@ -25,7 +25,7 @@ from viewrace.measure.diversity import (
     split_share,
     usual_margin,
 )
-from viewrace.measure.interval import Estimate, bootstrap, bootstrap_difference, percentiles
+from viewrace.measure.interval import Estimate, all_alike, bootstrap, bootstrap_difference, percentiles, success_share
 from viewrace.measure.race import (
     centred,
     dominance,
@@ -42,6 +42,7 @@ __all__ = [
     "MARGINS",
     "Estimate",
     "Views",
+    "all_alike",
     "ambiguity",
     "bootstrap",
     "bootstrap_difference",
@@ -72,6 +73,7 @@ __all__ = [
     "reliability",
     "seed_diversity",
     "split_share",
+    "success_share",
     "surviving_views",
     "union",
     "usual_margin",

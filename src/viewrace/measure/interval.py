@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-__all__ = ["LEVEL", "Estimate", "bootstrap", "bootstrap_difference", "percentiles"]
+__all__ = ["LEVEL", "Estimate", "all_alike", "bootstrap", "bootstrap_difference", "percentiles", "success_share"]
 
 LEVEL = 0.95
 RESAMPLES = 2000
@@ -46,6 +46,31 @@ def bootstrap(
     means = _resampled_means(flat, groups, generator)
     low, high = np.quantile(means, _levels(len(flat), strata))
     return Estimate(float(flat.mean()), float(low), float(high), len(flat), method)
+
+
+def success_share(
+    values: ArrayLike, generator: np.random.Generator, roots: ArrayLike | None = None, unit: str = "networks"
+) -> Estimate:
+    """Share of successes from the share of each unit (n,), 0 to 1: a bootstrap over units; exact where all or none succeeded.
+
+    For tests that are passed or failed, such as winners told, where n units that pass every one leave a bootstrap no width.
+    Not for coverage, whose law can be the same number in every network.
+    """
+    found, flat = bootstrap(values, generator, roots, unit), np.asarray(values, dtype=np.float64).ravel()
+    return all_alike(found, unit) if len(flat) > 1 and (np.all(flat == 0) or np.all(flat == 1)) else found
+
+
+def all_alike(found: Estimate, unit: str) -> Estimate:
+    """The estimate of `found.n` independent units that all succeeded (value 1) or all failed (0), with its exact interval.
+
+    n units that all succeed leave a chance of at least ((1 - LEVEL) / 2)^(1/n) that a unit does (Clopper & Pearson 1934). A unit
+    that does has share 1 and any other at least 0, so the mean share is at least that too, however the trials within a unit
+    (classes of a network) hang together. With root seeds of as many units each it bounds the mean over them (geometric mean
+    below arithmetic).
+    """
+    least = float(((1 - LEVEL) / 2) ** (1 / found.n))
+    low, high = (least, 1.0) if found.value == 1 else (0.0, 1 - least)
+    return replace(found, low=low, high=high, method=f"exact, {unit} all alike")
 
 
 def bootstrap_difference(first: ArrayLike, second: ArrayLike, generator: np.random.Generator, unit: str = "networks") -> Estimate:

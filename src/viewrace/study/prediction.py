@@ -16,7 +16,7 @@ from viewrace.claims.lab import Bench, Role
 from viewrace.config import Settings
 from viewrace.errors import ViewraceError
 from viewrace.files import write_text
-from viewrace.measure import Estimate, bootstrap, margin, winner
+from viewrace.measure import Estimate, margin, success_share, winner
 from viewrace.race import (
     RULES,
     Prediction,
@@ -137,6 +137,6 @@ def prediction_summary(data: xr.Dataset) -> dict[str, Estimate | float | str]:
     }
     if "winner" in data:
         right = (data["predicted"] == data["winner"]).transpose("seed", "label").values.astype(float)
-        lines["right on these networks, once trained"] = bootstrap(right.mean(axis=1), generator)
+        lines["right on these networks, once trained"] = success_share(right.mean(axis=1), generator)
         lines["calibration error"] = calibration_error(sure, right)
     return lines
