@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console, Group
@@ -36,25 +37,36 @@ def audit(
 ) -> None:
     """Say whether an ensemble of your model helps, why, and whether one network can be taught the gain."""
     from viewrace.auditing import audit_logits, read_logits
-    from viewrace.files import write_json, write_whole
-    from viewrace.report import write_audit
-    from viewrace.screen import audit_parts
-    from viewrace.study.provenance import environment
 
+    asked = logits, saved, budget, members, limit, changes, average
     if logits and (model or data or saved):
         raise ViewraceError("give either --logits, or --model and --data: the audit reads logits or makes its own")
     if logits:
         name = logits[0].stem
+        out = out or _folder(name, seed, asked)
         found = audit_logits(*read_logits(logits), average=average, seed=seed)
     elif model is None or data is None:
         raise ViewraceError("an audit needs --model and --data, or --logits: see viewrace audit --help")
     else:
         name = f"{model.replace(':', '.')}-{data.partition(':')[0]}"
-    asked = json.dumps([str(each) for each in (logits, saved, budget, members, limit, changes, average)])
-    out = out or Path("results") / f"audit-{name}-seed{seed}-{hashlib.sha256(asked.encode()).hexdigest()[:6]}"
-    if model is not None and data is not None:
+        out = out or _folder(name, seed, asked)
         found = _trained(model, data, limit, saved, members, budget, changes, average, seed, out)
-    tree = found.to_json() | {"name": name}
+    _told(found.to_json() | {"name": name}, out)
+
+
+def _folder(name: str, seed: int, asked: Sequence[object]) -> Path:
+    """Where an audit goes that has no --out: a folder of its own for whatever else was asked."""
+    words = json.dumps([str(each) for each in asked])
+    return Path("results") / f"audit-{name}-seed{seed}-{hashlib.sha256(words.encode()).hexdigest()[:6]}"
+
+
+def _told(tree: dict[str, Any], out: Path) -> None:
+    """Write JSON and page, and print what they say."""
+    from viewrace.files import write_json, write_whole
+    from viewrace.report import write_audit
+    from viewrace.screen import audit_parts
+    from viewrace.study.provenance import environment
+
     write_json(out / "audit.json", tree)
     write_whole(out / "audit.html", lambda partial: write_audit(tree, partial, environment()))
     console.print(Group(*audit_parts(tree)))

@@ -55,34 +55,33 @@ def benchmark(
     """
     if turns < 1:
         raise ViewraceError(f"turns must be at least 1, received {turns}: give how often each way takes its turn")
-    config = Train() if config is None else config
+    config, tell, started = config or Train(), progress or (lambda fraction: None), now()
     with machine(config) as device:
         base, products = BASE[device.type], product_format(torch.empty(0, device=device))
         sizes, points = _sizes(SHORT if short else AXES, base), []
         for done, (axes, size) in enumerate(sizes):
             ways = patch_ways(size, compiled and size == base, jax, device, products)
             points.append(_point(size, axes, turns, ways | {LIMIT: _products(size, device, products)}, device))
-            if progress is not None:
-                progress((done + 1) / (len(sizes) + 1))
+            tell((done + 1) / (len(sizes) + 1))
         networks = {"mlp": mlp_ways(base.seeds, device=device), "convolutional net": convolution_ways(base.seeds, device=device)}
         others = {name: _turns(ways, turns, device) for name, ways in networks.items()}
-        side = torch.randn(SQUARE[device.type], SQUARE[device.type], device=device).to(products)
-        square = _turns({"square": lambda: side @ side}, turns, device)["square"]
-        if progress is not None:
-            progress(1.0)
-        return {
-            "started": now(),
-            "environment": environment(),
-            "device": _name(device),
-            "precision": config.precision,
-            "threads": torch.get_num_threads(),
-            "kernel": "tiles" if tiled(side.float()) else find_kernel(Q, side).name,
-            "turns": turns,
-            "points": points,
-            "others": others,
-            "side": len(side),
-            "square": [2.0 * len(side) ** 3 / seconds for seconds in square],
-        }
+        square = _square(turns, device, products)
+        tell(1.0)
+        found = {"started": started, "environment": environment(), "precision": config.precision, "turns": turns}
+        return found | {"points": points, "others": others} | square
+
+
+def _square(turns: int, device: torch.device, products: torch.dtype) -> dict[str, Any]:
+    """FLOP/s of one large square product, and what made it."""
+    side = torch.randn(SQUARE[device.type], SQUARE[device.type], device=device).to(products)
+    seconds = _turns({"square": lambda: side @ side}, turns, device)["square"]
+    return {
+        "device": _name(device),
+        "threads": torch.get_num_threads(),
+        "kernel": "tiles" if tiled(side.float()) else find_kernel(Q, side).name,
+        "side": len(side),
+        "square": [2.0 * len(side) ** 3 / each for each in seconds],
+    }
 
 
 def _name(device: torch.device) -> str:

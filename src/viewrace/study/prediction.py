@@ -30,6 +30,7 @@ from viewrace.race import (
 from viewrace.streams import Stream, numpy_generator
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
+from viewrace.study.tally import Tally
 from viewrace.train import device_of
 
 __all__ = ["PREDICTION", "predict_winners", "prediction_summary"]
@@ -64,31 +65,30 @@ def predict_winners(
     folder = Folder(out, identity) if out is not None else None
     if folder is not None and folder.state(PREDICTION) == "whole":
         return folder.read(PREDICTION)
-    started, told = now(), [0.0]
-
-    def tell(units: float) -> None:
-        told[0] += units / (pilots + verify * count)
-        if progress is not None:
-            progress(min(told[0], 1.0))
-
-    lab = Lab(settings, [seed], tell, folder)
-    trained = lab.train(bench, f"pilot-{pilots}", bench.family(), bench.generators(Role.PILOT, 0, pilots), bench.hard_loss())
-    calibration = fit_calibration(_advantage(bench, Role.PILOT, pilots, rule), winner(trained.views.probes))
-    data = _dataset(predict(advantage, calibration))
+    lab, started = Lab(settings, [seed], Tally(pilots + verify * count, progress), folder), now()
+    data = _predicted(lab, bench, advantage, rule, pilots)
     if verify:
         networks = lab.members(bench, count)
         data["winner"] = ("seed", "label"), winner(networks.views.probes)
         data["outcome"] = "seed", networks.trained.outcome.numpy()
-    attributes: dict[str, Any] = {"rule": rule, "pilots": pilots, "slope": calibration.slope, "lapse": calibration.lapse}
-    attributes |= {"pilot_accuracy": calibration.accuracy, "pilot_pairs": calibration.pairs, "settings": settings.to_yaml()}
-    attributes |= {"pilot_coverage": float(margin(trained.views.probes).mean())}
-    attributes |= {"roots": [seed], "started": started, "ended": now()}
+    attributes = {"roots": [seed], "settings": settings.to_yaml(), "started": started, "ended": now()}
     data = data.assign_attrs(attributes | {f"env_{name}": value for name, value in environment().items()})
     if folder is not None:
         folder.write(PREDICTION, data, {"count": count})
         write_text(folder.path / "settings.yaml", settings.to_yaml())
         folder.finish(False)
     return data
+
+
+def _predicted(lab: Lab, bench: Bench, advantage: Tensor, rule: str, pilots: int) -> xr.Dataset:
+    """The prediction from the networks' advantages, calibrated on pilot networks, and how these did."""
+    generators = bench.generators(Role.PILOT, 0, pilots)
+    trained = lab.train(bench, f"pilot-{pilots}", bench.family(), generators, bench.hard_loss())
+    calibration = fit_calibration(_advantage(bench, Role.PILOT, pilots, rule), winner(trained.views.probes))
+    attributes: dict[str, Any] = {"rule": rule, "pilots": pilots, "slope": calibration.slope, "lapse": calibration.lapse}
+    attributes |= {"pilot_accuracy": calibration.accuracy, "pilot_pairs": calibration.pairs}
+    attributes |= {"pilot_coverage": float(margin(trained.views.probes).mean())}
+    return _dataset(predict(advantage, calibration)).assign_attrs(attributes)
 
 
 def _refuse(settings: Settings, count: int, seed: int, rule: str, pilots: int) -> None:

@@ -21,6 +21,7 @@ from viewrace.measure import Estimate, bootstrap, in_context_accuracy, margin, u
 from viewrace.streams import Stream, numpy_generator
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
+from viewrace.study.tally import Tally
 from viewrace.train import Outcome, device_of
 
 __all__ = ["ENTRY", "summary", "train_networks"]
@@ -57,14 +58,7 @@ def train_networks(
     folder = Folder(out, identity) if out is not None else None
     if folder is not None and folder.state(ENTRY) == "whole":
         return folder.read(ENTRY)
-    started, told = now(), [0.0]
-
-    def tell(units: float) -> None:
-        told[0] += units / count
-        if progress is not None:
-            progress(min(told[0], 1.0))
-
-    lab = Lab(settings, [seed], tell, folder)
+    started, lab = now(), Lab(settings, [seed], Tally(count, progress), folder)
     networks = lab.members(lab.bench(seed), count)
     data = _measured(networks)
     data = data.assign_attrs(_attributes(settings, seed, started) | _assumptions(lab.bench(seed).distribution))

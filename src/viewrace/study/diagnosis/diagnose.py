@@ -28,6 +28,7 @@ from viewrace.study.diagnosis.recipe import Ingredient, everything, missing
 from viewrace.study.diagnosis.words import cause_words, conclusion
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
+from viewrace.study.tally import Tally
 from viewrace.train import device_of
 
 __all__ = ["DIAGNOSIS", "Diagnosis", "diagnose"]
@@ -94,30 +95,27 @@ def diagnose(
     device_of(settings.train)
     identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "count": count, "roots": [seed]}
     folder = Folder(out, identity | {"train": train}) if out is not None else None
-    told, total, started = [0.0], [float(count)], now()
-
-    def tell(units: float) -> None:
-        told[0] += units
-        if progress is not None:
-            progress(min(told[0] / total[0], 1.0))
-
-    lab = Lab(settings, [seed], tell, folder)
+    tally, started = Tally(count, progress), now()
+    lab = Lab(settings, [seed], tally, folder)
     bench, generator = lab.bench(seed), numpy_generator(seed, Stream.BOOTSTRAP)
     family, params = bench.family(), _params(bench, count, inits)
     before = before_training(settings, bench, family, params, generator)
     ingredients = missing(settings, before.single, before.start)
     if not train:
-        rungs = tuple(Rung(each.name, each.here, each.mend) for each in ingredients)
-        state = "one network" if before.twins else "untrained"
-        words = conclusion(state, None, None, rungs, settings.data.views)
-        found = Diagnosis(
-            settings, seed, state, words, None, tuple(before.lines), (), rungs, None, everything(ingredients), started
-        )
-        return _kept(found, folder)
-    total[0] += trainings(ingredients, settings) * count
+        return _kept(_untrained(lab, before, ingredients, started), folder)
+    tally.whole += trainings(ingredients, settings) * count
     label = None if inits is None else "given"
     networks = lab.members(bench, count) if label is None else lab.train(bench, label, family, params, bench.hard_loss())
     return _kept(_judged(lab, networks, before, ingredients, generator, started), folder)
+
+
+def _untrained(lab: Lab, before: Before, ingredients: list[Ingredient], started: str) -> Diagnosis:
+    """What can be told without training: the suspects."""
+    rungs = tuple(Rung(each.name, each.here, each.mend) for each in ingredients)
+    state = "one network" if before.twins else "untrained"
+    words = conclusion(state, None, None, rungs, lab.settings.data.views)
+    told = tuple(before.lines), (), rungs, None, everything(ingredients), started
+    return Diagnosis(lab.settings, lab.roots[0], state, words, None, *told)
 
 
 def _judged(
