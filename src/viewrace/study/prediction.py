@@ -65,7 +65,7 @@ def predict_winners(
     folder = Folder(out, identity) if out is not None else None
     if folder is not None and folder.state(PREDICTION) == "whole":
         return folder.read(PREDICTION)
-    lab, started = Lab(settings, [seed], Tally(pilots + verify * count, progress), folder), now()
+    lab, started = Lab(settings, [seed], Tally(pilots + verify * count, progress), folder.room if folder else None), now()
     data = _predicted(lab, bench, advantage, rule, pilots)
     if verify:
         networks = lab.members(bench, count)
@@ -76,7 +76,7 @@ def predict_winners(
     if folder is not None:
         folder.write(PREDICTION, data, {"count": count})
         write_text(folder.path / "settings.yaml", settings.to_yaml())
-        folder.finish(False)
+        folder.room.finish(False)
     return data
 
 

@@ -58,14 +58,14 @@ def train_networks(
     folder = Folder(out, identity) if out is not None else None
     if folder is not None and folder.state(ENTRY) == "whole":
         return folder.read(ENTRY)
-    started, lab = now(), Lab(settings, [seed], Tally(count, progress), folder)
+    started, lab = now(), Lab(settings, [seed], Tally(count, progress), folder.room if folder else None)
     networks = lab.members(lab.bench(seed), count)
     data = _measured(networks)
     data = data.assign_attrs(_attributes(settings, seed, started) | _assumptions(lab.bench(seed).distribution))
     if folder is not None:
         folder.write(ENTRY, data, {"count": count})
         write_text(folder.path / "settings.yaml", settings.to_yaml())
-        folder.finish(keep_weights)
+        folder.room.finish(keep_weights)
     return data
 
 

@@ -96,7 +96,7 @@ def diagnose(
     identity = {"viewrace": viewrace.__version__, "settings": settings.fingerprint(), "count": count, "roots": [seed]}
     folder = Folder(out, identity | {"train": train}) if out is not None else None
     tally, started = Tally(count, progress), now()
-    lab = Lab(settings, [seed], tally, folder)
+    lab = Lab(settings, [seed], tally, folder.room if folder else None)
     bench, generator = lab.bench(seed), numpy_generator(seed, Stream.BOOTSTRAP)
     family, params = bench.family(), _params(bench, count, inits)
     before = before_training(settings, bench, family, params, generator)
@@ -168,7 +168,7 @@ def _kept(found: Diagnosis, folder: Folder | None) -> Diagnosis:
         write_text(folder.path / "settings.yaml", found.settings.to_yaml())
         write_json(folder.path / "diagnosis.json", tree)
         folder.write(DIAGNOSIS, _dataset(found), tree)
-        folder.finish(keep_weights=False)
+        folder.room.finish(keep_weights=False)
     return found
 
 
