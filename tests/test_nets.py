@@ -1,17 +1,15 @@
-"""One conformance suite for every family of networks, against plain loops in float64; and the smoothed ReLU."""
+"""One conformance suite for every family of networks, against plain loops in float64."""
 
 import math
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
 from torch import Tensor
 
+from plain_nets import plain_logits
 from viewrace.config import Train, settings
 from viewrace.data import Distribution
 from viewrace.nets import MLP, DeepLinear, Family, Params, PatchNet, make_family
-from viewrace.nets.activation import power, smoothed_relu, smoothed_relu_parts
 from viewrace.nets.bottleneck import BottleneckMLP
 from viewrace.streams import Stream, torch_generator
 from viewrace.train import HardLoss, evaluate_logits, train
@@ -78,51 +76,6 @@ def start(family: Family, *seeds: int) -> Params:
 
 def inputs(count: int = EXAMPLES, patches: int = PATCHES) -> Tensor:
     return torch.randn(count, patches, DIM, generator=torch.Generator().manual_seed(7), dtype=torch.float64)
-
-
-def plain_activation(z: Tensor, q: int, rho: float) -> Tensor:
-    if q == 1:
-        return torch.where(z > 0, z, 0.0)
-    beyond = torch.where(z > rho, z - (1 - 1 / q) * rho, z**q / (q * rho ** (q - 1)))
-    return torch.where(z > 0, beyond, 0.0)
-
-
-def largest(responses: Tensor, top_k: int | None) -> Tensor:
-    """Row by row, all but the `top_k` largest set to 0."""
-    if top_k is None:
-        return responses
-    kept = [sorted(range(len(row)), key=row.tolist().__getitem__, reverse=True)[:top_k] for row in responses.detach()]
-    mask = torch.tensor([[float(neuron in row) for neuron in range(responses.shape[1])] for row in kept])
-    return responses * mask.to(responses.dtype)
-
-
-def plain_logits(family: Family, params: Params, given: Tensor) -> Tensor:
-    """The definition of each family, one seed after another."""
-    rows = []
-    for seed in range(len(next(iter(params.values())))):
-        if isinstance(family, PatchNet):
-            weight = params["weight"][seed]
-            logits = torch.zeros(len(given), CLASSES, dtype=given.dtype)
-            for label in range(CLASSES):
-                for neuron in weight[label]:
-                    for patch in range(given.shape[1]):
-                        logits[:, label] += plain_activation(given[:, patch] @ neuron, family.q, family.rho)
-        elif isinstance(family, DeepLinear):
-            logits = given.reshape(len(given), -1)
-            for layer in range(len(params)):
-                logits = logits @ params[f"weight_{layer}"][seed].T
-        else:
-            assert isinstance(family, MLP)
-            layers = sum(name.startswith("bias") for name in params)
-            logits = given.reshape(len(given), -1)
-            if "squeeze_0" in params:
-                logits = logits @ params["squeeze_0"][seed].T
-            for layer in range(layers):
-                logits = logits @ params[f"weight_{layer}"][seed].T + params[f"bias_{layer}"][seed]
-                if layer < layers - 1:
-                    logits = largest(plain_activation(logits, family.q, family.rho), getattr(family, "top_k", None))
-        rows.append(logits)
-    return torch.stack(rows)
 
 
 def close(first: Params, second: Params, rtol: float) -> bool:
@@ -334,56 +287,3 @@ def test_blocks_of_seeds_and_examples_change_nothing(changes):
     params = start(family, 0, 1, 2)
     assert family.activations(1500) * 3 > BLOCK_NUMBERS
     torch.testing.assert_close(evaluate_logits(family, params, given), family.logits(params, given), rtol=1e-12, atol=1e-12)
-
-
-powers, widths = st.integers(1, 6), st.floats(0.05, 20.0)
-
-
-def value(z: float, q: int, rho: float) -> float:
-    return float(smoothed_relu(torch.tensor([z], dtype=torch.float64), q, rho))
-
-
-@given(z=st.floats(-30, 30), q=powers, rho=widths)
-def test_the_activation_is_the_published_one(z, q, rho):
-    expected = float(plain_activation(torch.tensor([z], dtype=torch.float64), q, rho))
-    assert value(z, q, rho) == pytest.approx(expected, rel=1e-9, abs=1e-12)
-
-
-@given(q=st.integers(2, 6), rho=widths)
-def test_the_activation_is_smooth_where_its_parts_meet(q, rho):
-    assert value(0.0, q, rho) == 0
-    assert value(rho, q, rho) == pytest.approx(rho / q, rel=1e-12)
-    step = 1e-6 * rho
-    for kink, slope in ((0.0, 0.0), (rho, 1.0)):
-        left = (value(kink, q, rho) - value(kink - step, q, rho)) / step
-        right = (value(kink + step, q, rho) - value(kink, q, rho)) / step
-        assert left == pytest.approx(slope, abs=1e-4)
-        assert right == pytest.approx(slope, abs=1e-4)
-
-
-@given(u=st.one_of(st.floats(-3, -0.01), st.floats(0.01, 0.99), st.floats(1.01, 5)), q=powers, rho=widths)
-def test_the_derivative_is_the_power_then_one(u, q, rho):
-    z = torch.tensor([u * rho], dtype=torch.float64, requires_grad=True)
-    (slope,) = torch.autograd.grad(smoothed_relu(z, q, rho).sum(), z)
-    expected = 0.0 if u < 0 else 1.0 if u > 1 or q == 1 else u ** (q - 1)
-    assert float(slope) == pytest.approx(expected, rel=1e-9)
-    assert float(smoothed_relu_parts(z.detach() / rho, q)[1]) == pytest.approx(expected, rel=1e-9)
-
-
-@given(scaled=st.lists(st.floats(-3, 5), min_size=1, max_size=8), q=powers, rho=widths)
-def test_the_two_forms_of_the_activation_agree(scaled, q, rho):
-    given = torch.tensor(scaled, dtype=torch.float64)
-    parts = smoothed_relu_parts(given.clone(), q)[0] * rho
-    torch.testing.assert_close(parts, smoothed_relu(given * rho, q, rho), rtol=1e-9, atol=1e-12 * rho)
-
-
-@given(first=st.floats(-5, 5), second=st.floats(-5, 5), q=powers, rho=widths)
-def test_the_activation_never_falls_nor_exceeds_plain_relu(first, second, q, rho):
-    low, high = sorted((first, second))
-    assert value(low, q, rho) <= value(high, q, rho) + 1e-12
-    assert 0 <= value(high, q, rho) <= max(high, 0.0) + 1e-12
-
-
-@given(base=st.floats(-2, 2), exponent=st.integers(1, 9))
-def test_a_power_is_the_power(base, exponent):
-    assert float(power(torch.tensor(base, dtype=torch.float64), exponent)) == pytest.approx(base**exponent, rel=1e-12)
