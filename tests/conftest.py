@@ -9,11 +9,13 @@ import pytest
 import torch
 from hypothesis import settings as hypothesis_settings
 
-from viewrace.config import Settings, settings
+from viewrace.config import Settings, Train, settings
 from viewrace.data import Distribution, Examples
 from viewrace.data.images import ImageSet, load_images
 from viewrace.errors import ViewraceError
+from viewrace.nets import PatchNet, make_family
 from viewrace.streams import Stream, torch_generator
+from viewrace.train import HardLoss, train
 
 torch.set_num_threads(1 if "PYTEST_XDIST_WORKER" in os.environ else 2)
 # Derandomised: a run on another machine, or on another day, tries the same cases.
@@ -72,3 +74,44 @@ def refusal():
         return text
 
     return words
+
+
+@pytest.fixture(scope="session")
+def sharp(tiny):
+    """A race on both parts of the activation: rho is passed while it is run."""
+    return tiny.replace(**{"net.rho": 1.0, "net.init": 0.3})
+
+
+@pytest.fixture(scope="session")
+def sharp_family(sharp) -> PatchNet:
+    return make_family(sharp.net, sharp.data)
+
+
+@pytest.fixture(scope="session")
+def learn(sharp_family, tiny_examples, seeds):
+    """Train networks of `sharp` on the tiny examples; `init` is a number of seeds or weights."""
+
+    def run(init=3, loss=None, **config):
+        trace, order = config.pop("trace", None), config.pop("order", 0)
+        chosen = Train(**({"precision": "float64"} | config))
+        start = seeds(init) if isinstance(init, int) else init
+        loss = loss or HardLoss(tiny_examples.labels)
+        return train(sharp_family, start, tiny_examples.inputs, loss, chosen, trace=trace, order=order)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def initial(sharp_family, seeds):
+    """(seed, class, neuron, dim) float64 weights at the start."""
+
+    def weights(count: int) -> torch.Tensor:
+        return sharp_family.init(seeds(count))["weight"].double()
+
+    return weights
+
+
+@pytest.fixture(params=["fused", "eager"])
+def kernel(request, monkeypatch):
+    """Every path through a patch network is held to the same."""
+    monkeypatch.setenv("VIEWRACE_KERNEL", request.param)

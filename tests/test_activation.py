@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from plain_nets import plain_activation
 from viewrace.nets.activation import power, smoothed_relu, smoothed_relu_parts
 
+pytestmark = pytest.mark.usefixtures("kernel")
 powers, widths = st.integers(1, 6), st.floats(0.05, 20.0)
 
 

@@ -16,6 +16,7 @@ from viewrace.train import HardLoss, evaluate_logits, train
 from viewrace.train.objective import BLOCK_NUMBERS
 
 CLASSES, DIM, PATCHES, EXAMPLES = 3, 5, 4, 11
+pytestmark = pytest.mark.usefixtures("kernel")
 
 
 def patch_net(q: int) -> tuple[dict, str]:
@@ -51,12 +52,6 @@ DATA = {
     "data.distractors": 1.0,
     "data.examples": EXAMPLES,
 }
-
-
-@pytest.fixture(autouse=True, params=["fused", "eager"])
-def kernel(request, monkeypatch):
-    """Every path through a patch network is held to the same."""
-    monkeypatch.setenv("VIEWRACE_KERNEL", request.param)
 
 
 def build(changes: dict) -> Family:
