@@ -202,7 +202,7 @@ def test_a_seed_does_not_know_those_beside_it(sharp, learn, seeds, method):
     distribution = Distribution(sharp.data, root=0)
     won = winner(view_logits(together, distribution))
     for seed in (0, 4):
-        alone = learn(together.sharp_family.init(seeds(seed + 1, start=seed)), **config)
+        alone = learn(together.family.init(seeds(seed + 1, start=seed)), **config)
         assert distance(together.params["weight"][seed], alone.params["weight"][0]) < 1e-3
         assert (winner(view_logits(alone, distribution))[0] == won[seed]).all()
         assert int(alone.evaluations[0]) == int(together.evaluations[seed])
