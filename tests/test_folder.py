@@ -123,21 +123,21 @@ def test_a_process_killed_while_writing_leaves_the_old_file_whole(tmp_path):
 def test_kept_networks_come_back_and_broken_ones_count_as_absent(tmp_path):
     folder = Folder(tmp_path, IDENTITY)
     tensors = {"weights.w": torch.randn(2, 3), "outcome": torch.tensor([0, 1])}
-    folder.put("key", tensors)
-    kept = Folder(tmp_path, IDENTITY).get("key")
+    folder.room.put("key", tensors)
+    kept = Folder(tmp_path, IDENTITY).room.get("key")
     assert kept is not None
     assert all(torch.equal(kept[name], tensors[name]) for name in tensors)
     file = tmp_path / ".networks" / "key.safetensors"
     file.write_bytes(file.read_bytes()[:20])
-    assert folder.get("key") is None
+    assert folder.room.get("key") is None
     assert not file.exists()
 
 
 @pytest.mark.parametrize("keep", [True, False])
 def test_networks_are_kept_where_asked(tmp_path, keep):
     folder = Folder(tmp_path, IDENTITY)
-    folder.put("key", {"weights.w": torch.zeros(1)})
-    folder.finish(keep)
+    folder.room.put("key", {"weights.w": torch.zeros(1)})
+    folder.room.finish(keep)
     assert (tmp_path / "weights" / "key.safetensors").exists() == keep
     assert not (tmp_path / ".networks").exists()
 

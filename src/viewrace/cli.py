@@ -53,6 +53,9 @@ def reproduce(
     seed: Annotated[int, typer.Option("--seed", metavar="S", help="first root seed")] = 11,
     out: Out = None,
     weights: Annotated[bool, typer.Option("--weights", help="keep the trained networks (safetensors)")] = False,
+    processes: Annotated[
+        int | None, typer.Option("--processes", metavar="N", help="default: one a root seed where there are cores; 1: one in all")
+    ] = None,
 ) -> None:
     """Run the claims, judge them, write the report."""
     from viewrace import study
@@ -66,7 +69,7 @@ def reproduce(
         known = scale if scale in list(Scale) else Scale.QUICK
         out = study.default_folder(Scale(known), resolve(asked, study.agreed_views(views, asked)), seed)
     with _going_on(out), Screen(console) as screen:
-        result = study.reproduce(ids, scale, views, asked, seed, out, weights, screen)
+        result = study.reproduce(ids, scale, views, asked, seed, out, weights, screen, processes)
         _write_report(out)
     console.print(verdict_table(verdict.to_json() for verdict in result.verdicts))
     console.print(f"report: {out / 'report.html'}", highlight=False, soft_wrap=True)

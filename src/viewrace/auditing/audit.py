@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -13,7 +14,7 @@ from torch import Tensor
 from viewrace.auditing.answers import Answers, advice, answers
 from viewrace.auditing.gain import Gain, measure_gain
 from viewrace.auditing.inputs import checked
-from viewrace.auditing.pilot import Pilot, Students, fly
+from viewrace.auditing.pilot import GRID, Pilot, Students, fly
 from viewrace.auditing.table import tabulate
 from viewrace.auditing.why import Diversity, measure_diversity
 from viewrace.errors import ViewraceError
@@ -88,14 +89,16 @@ def judge(
     average: str,
     seed: int,
     students: tuple[Students, Tensor] | None = None,
+    grid: Sequence[tuple[float, float]] = GRID,
 ) -> Audit:
-    """Measure, answer, advise. students: what trains them, and the members' logits of the training examples."""
+    """Measure, answer, advise. students: what trains them, and the members' logits of the training examples; grid: their
+    temperatures and alphas."""
     if average not in RULES:
         raise ViewraceError(f"average must be one of {', '.join(RULES)}, received {average!r}: choose one")
     generator = numpy_generator(seed, Stream.BOOTSTRAP)
     table = tabulate(logits, labels, average, generator)
     gain, diversity = measure_gain(table), measure_diversity(logits, labels, generator)
-    pilot = None if students is None else fly(students[0], (students[1], logits), labels, average, generator)
+    pilot = None if students is None else fly(students[0], (students[1], logits), labels, average, generator, grid)
     found = answers(gain, diversity, pilot)
     return Audit(
         members=len(logits),

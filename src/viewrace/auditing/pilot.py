@@ -16,11 +16,13 @@ from viewrace.auditing.table import MEASURES, score
 from viewrace.measure import Estimate, halves
 from viewrace.train.losses import averaged
 
-__all__ = ["ALPHAS", "TEMPERATURES", "Cell", "Pilot", "Reach", "Students", "fly", "right_of", "share_kept"]
+__all__ = ["ALPHAS", "GRID", "SHORT", "TEMPERATURES", "Cell", "Pilot", "Reach", "Students", "fly", "right_of", "share_kept"]
 
 TEMPERATURES = (1.0, 2.0, 4.0, 8.0)
 ALPHAS = (1.0, 0.5)
 GRID = tuple((temperature, alpha) for alpha in ALPHAS for temperature in TEMPERATURES)
+SHORT = tuple((temperature, alpha) for temperature, alpha in GRID if temperature < max(TEMPERATURES))
+"""Where there is no time for all: without the highest temperature, at which a short training is the least settled."""
 Row = NDArray[np.float64]
 Students = Callable[[Tensor, float, float], Tensor]
 """Trains students on a teacher's logits of the training examples (example, class), at a temperature and an alpha, for as long

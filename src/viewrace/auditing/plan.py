@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from viewrace.auditing.pilot import ALPHAS, TEMPERATURES
+from viewrace.auditing.pilot import GRID, SHORT
 from viewrace.data.images import ImageSet
 from viewrace.errors import ViewraceError
 from viewrace.nets.module import Factory
@@ -15,9 +15,11 @@ from viewrace.train.members import MemberConfig, train_members
 
 __all__ = ["CELLS", "Plan", "choose_plan", "seconds_per_epoch"]
 
-CELLS = len(TEMPERATURES) * len(ALPHAS) + 1
+CELLS = len(GRID) + 1
 """Groups of students: every temperature and alpha, and self-distillation."""
-SIZES = ((8, 2), (5, 2), (5, 1), (3, 1), (2, 0))
+Grid = tuple[tuple[float, float], ...]
+SIZES: tuple[tuple[int, int, Grid], ...] = ((8, 2, GRID), (5, 2, GRID), (5, 1, GRID), (3, 1, GRID), (3, 1, SHORT), (2, 0, GRID))
+"""Members, students in each cell, and the cells: the largest that fits is taken."""
 MOST_EPOCHS, FEWEST_EPOCHS = 20, 5
 USED = 0.8
 TIMED_BATCHES, TIMED_NETWORKS = 8, 2
@@ -25,16 +27,23 @@ TIMED_BATCHES, TIMED_NETWORKS = 8, 2
 
 @dataclass(frozen=True)
 class Plan:
-    """members, and students in each cell of the pilot (0: no pilot), each trained for `epochs`; seconds expected in all."""
+    """members, and students in each cell of the pilot (0: no pilot), each trained for `epochs`; seconds expected in all; grid:
+    temperature and alpha of the cells."""
 
     members: int
     students: int
     epochs: int
     seconds: float
+    grid: Grid = GRID
+
+    @property
+    def cells(self) -> int:
+        """Groups of students: those of the grid, and self-distillation."""
+        return len(self.grid) + 1
 
     @property
     def networks(self) -> int:
-        return self.members + self.students * CELLS
+        return self.members + self.students * self.cells
 
 
 def seconds_per_epoch(factory: Factory, data: ImageSet, config: MemberConfig, seed: int) -> float:
@@ -53,22 +62,30 @@ def choose_plan(epoch: float, budget: float, members: int | None, epochs: int | 
     epoch: seconds that a network needs for an epoch. budget: seconds; four fifths are planned for. members, epochs, students:
     as asked for, or None to choose. Raises ViewraceError where not even two members fit, and says what would.
     """
-    sizes = SIZES if members is None else tuple((members, each) for each in (2, 1, 0))
-    if students is not None:
-        sizes = tuple(dict.fromkeys((count, students) for count, _ in sizes))
     fewest = FEWEST_EPOCHS if epochs is None else epochs
-    for count, each in sizes:
-        plan = Plan(count, each, fewest, 0.0)
+    sizes = _sizes(members, students)
+    for count, each, grid in sizes:
+        plan = Plan(count, each, fewest, 0.0, grid)
         affordable = int(USED * budget / (epoch * plan.networks))
         if affordable >= fewest:
             chosen = min(affordable, MOST_EPOCHS) if epochs is None else epochs
-            return Plan(count, each, chosen, plan.networks * chosen * epoch)
-    least = Plan(*sizes[-1], fewest, 0.0)
-    needed, whole = (networks * fewest * epoch / USED / 60 for networks in (least.networks, least.members + CELLS))
+            return Plan(count, each, chosen, plan.networks * chosen * epoch, grid)
+    taught = next((size for size in reversed(sizes) if size[1]), sizes[-1])
+    least, whole = (Plan(count, each, fewest, 0.0, grid).networks for count, each, grid in (sizes[-1], taught))
+    needed, with_students = (networks * fewest * epoch / USED / 60 for networks in (least, whole))
     raise ViewraceError(
-        f"the budget must hold {least.networks} networks of {fewest} epochs, received {budget / 60:.3g} min: give "
-        f"{_up(needed)} min or more ({_up(max(needed, whole))} with students), or fewer images"
+        f"the budget must hold {least} networks of {fewest} epochs, received {budget / 60:.3g} min: give "
+        f"{_up(needed)} min or more ({_up(with_students)} with students), or fewer images"
     )
+
+
+def _sizes(members: int | None, students: int | None) -> tuple[tuple[int, int, Grid], ...]:
+    """What may be trained, the largest first, where the number of members or of students is asked for or both are left open."""
+    sizes = SIZES if members is None else ((members, 2, GRID), (members, 1, GRID), (members, 1, SHORT), (members, 0, GRID))
+    if students is None:
+        return sizes
+    grids = (GRID, SHORT) if students else (GRID,)
+    return tuple(dict.fromkeys((count, students, grid) for count, _, _ in sizes for grid in grids))
 
 
 def _up(minutes: float) -> str:

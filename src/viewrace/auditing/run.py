@@ -58,11 +58,13 @@ def audit(
         have.save(save)
     said, labels = checked(have.logits(sets[1].images).double(), sets[1].labels)
     pupils = (run.students, have.logits(sets[0].images).double()) if run.plan.students else None
-    found = judge(said, labels, average, seed, pupils)
+    found = judge(said, labels, average, seed, pupils, run.plan.grid)
     run.progress("done", 1.0)
     cost = Cost(time.perf_counter() - began, run.spent / max(run.trained, 1), run.config.epochs, run.trained)
     if not run.plan.students and students is None:
         flags = (*flags, f"the budget of {budget:g} min left no time for students")
+    if run.plan.students and run.plan.cells < CELLS:
+        flags = (*flags, f"the budget of {budget:g} min left no time for students at the highest temperature")
     return replace(found, cost=cost, flags=(*flags, *found.flags))
 
 
@@ -95,7 +97,7 @@ class _Run:
     def students(self, teacher: Tensor, temperature: float, alpha: float) -> Tensor:
         """Logits of the test images by students of fresh inits, the same in every cell."""
         self.cell += 1
-        what = f"students {self.cell} of {CELLS}"
+        what = f"students {self.cell} of {self.plan.cells}"
         soft = {"teacher": teacher.float(), "temperature": temperature, "alpha": alpha}
         return self._train(what, self.plan.students, self.first, **soft).logits(self.test.images).double()
 

@@ -57,6 +57,7 @@ class AuditCases(Claim):
         "smoke a tenth of the epochs, which tests that it runs and judges nothing."
     )
     by_default = False
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return 40.0 * roots * len(CASES)

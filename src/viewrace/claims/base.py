@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import ClassVar
 
@@ -41,6 +42,9 @@ class Claim(ABC):
     protocol: ClassVar[str]
     by_default: ClassVar[bool] = True
     """Whether a run that names no claim runs it; the others are run by name, or all with `all`."""
+    by_root: ClassVar[bool] = False
+    """Whether what it measures under one root seed depends on no other, so that root seeds can be run side by side: `run` of
+    labs of one root each, joined, gives the same Dataset."""
 
     def applies(self, settings: Settings) -> str | None:
         """Why this claim says nothing about these settings; None where it does."""
@@ -53,6 +57,14 @@ class Claim(ABC):
     @abstractmethod
     def run(self, lab: Lab, scale: Scale) -> xr.Dataset:
         """Train and measure; judges nothing."""
+
+    @staticmethod
+    def join(parts: Sequence[xr.Dataset]) -> xr.Dataset:
+        """One Dataset from those of single root seeds, in their order; what has no axis `root` is that of the first."""
+        names = [name for name in parts[0].data_vars if "root" in parts[0][name].dims]
+        held = [part[names] for part in parts]
+        joined = xr.concat(held, dim="root", data_vars="minimal", coords="minimal", compat="override", join="override")
+        return parts[0].drop_vars([*names, "root"]).merge(joined)
 
     @abstractmethod
     def judge(self, data: xr.Dataset) -> Verdict:

@@ -61,6 +61,7 @@ class Boosting(Claim):
         "Trees 10, 50, 200; networks 3, 10, 20; students in each cell 2, 4, 8."
     )
     by_default = False
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return 20.0 * roots * (len(METHODS) + 2)

@@ -57,6 +57,7 @@ class ChannelViews(Claim):
         "network before training. Networks an experiment 1, 2, 5; two experiments on each set and root seed."
     )
     by_default = False
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return roots * EXPERIMENTS[scale] * len(SETS) * COST

@@ -61,6 +61,7 @@ class CompositeCoverage(Claim):
         f"fair lottery's. ReLU: one network covers at least {KNOWN:g}, the ensemble gains at most {NOTHING:g}."
     )
     by_default = False
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return COST * roots * EXPERIMENTS[scale] * len(ACTIVATIONS)

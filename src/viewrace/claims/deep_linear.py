@@ -53,6 +53,7 @@ class DeepLinearModes(Claim):
     )
     source = "Saxe, McClelland & Ganguli 2014, arXiv 1312.6120; docs/linear.md"
     by_default = False
+    by_root = True
     protocol = (
         f"Its own task, whatever the settings: {EXAMPLES} examples of {DIM} inputs and {len(CORRELATIONS)} targets with modes of "
         f"correlation {', '.join(f'{s:g}' for s in CORRELATIONS)}, inputs whitened or with second moments uniform in "

@@ -50,6 +50,7 @@ class DeepClaim(Claim):
         "each kind 2, 3, 5."
     )
     by_default = False
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return roots * EXPERIMENTS[scale] * sum(COST.values()) * (2 * MEMBERS[scale] + 2 * STUDENTS[scale])

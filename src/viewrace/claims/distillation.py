@@ -47,6 +47,7 @@ class Distillation(Claim):
         f"of {KEPT} of its teacher; the preset's temperature is at least {LEAST_EFFECT} above the lowest tried. Students per "
         "root seed: 3, 6, 20; per variant 2, 3, 10."
     )
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         variants = VARIANTS[scale] * (2.0 * len(FACTORS[scale]) + 0.5 * len(NARROW) + 2.0)

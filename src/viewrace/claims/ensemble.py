@@ -29,6 +29,7 @@ class Ensemble(Claim):
         f"is `union`, beside it). Supported where at every N the whole 95% interval lies within {TOLERANCE} of the law, by "
         "margin at 0.1 and by accuracy on fresh single-view examples; the headline is the N that is furthest off."
     )
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return roots * NETWORKS[scale]

@@ -36,6 +36,7 @@ class Exponent(Claim):
         "(smoke: 3, 4). Networks per q, f and root seed: 8, 16, 60."
     )
     by_default = False
+    by_root = True
 
     def applies(self, settings: Settings) -> str | None:
         if settings.net.family != "patch" or settings.data.source != "features":

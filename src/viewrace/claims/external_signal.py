@@ -56,6 +56,7 @@ class ExternalSignal(Claim):
         "Students per root seed: 2, 4, 12; per power 2, 2, 6."
     )
     by_default = False
+    by_root = True
 
     def applies(self, settings: Settings) -> str | None:
         if settings.net.family != "patch" or settings.data.layout != "patches":

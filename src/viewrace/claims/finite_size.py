@@ -50,6 +50,7 @@ class FiniteSize(Claim):
         f"{LIMIT} of 1/M with its whole interval. Sizes nobody chose (K = 5..20, width 3..12) must stay within {SMOOTH}. "
         "Networks per point and root seed: 2, 4, 30; points per axis: 2, 3, all."
     )
+    by_root = True
 
     def applies(self, settings: Settings) -> str | None:
         return None if settings.data.source == "features" else "the sweep is defined for source = features"

@@ -47,6 +47,7 @@ class GatedRace(Claim):
     )
     source = "Saxe, Sodhani & Lewallen 2022, arXiv 2207.10430; derived in docs/linear.md"
     by_default = False
+    by_root = True
     protocol = (
         f"Its own task, whatever the settings: {DOMAINS} input and {DOMAINS} output domains of {UNITS} units, each input trained "
         f"with 1, 2 or 3 outputs, targets of modes s = {MODES[0]:g} and {MODES[1]:g}, three edges on the shared pathway and on "

@@ -56,6 +56,7 @@ class GaussianControl(Claim):
         f"{BOUND}. Members 4, 10, 10; steps 300, 2,000, 8,000."
     )
     by_default = False
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return 20.0 * roots * (len(SOURCES) * len(SIZES[scale]) + 1)

@@ -164,16 +164,12 @@ class Lab:
         A student's steps, tolerance and time are those of its `student` settings; a penalty of the settings is not for it. A
         group that is traced or filmed is trained anew, since the shelf keeps its end alone.
         """
-        config = bench.settings.train
-        if student is not None:
-            stopping = {"steps": student.steps, "tolerance": student.tolerance, "time": student.time}
-            config = Train.model_validate(config.model_dump() | stopping)
         count = len(next(iter(init.values()))) if isinstance(init, dict) else len(init)
         key = f"{bench.settings.fingerprint()[:16]}-{bench.root}-{label}"
         kept = self.shelf.get(key) if self.shelf is not None and trace is None and film is None else None
         if kept is not None:
             self.progress(count * cost)
-            return _with_views(_unpack(family, kept, torch.device(config.device)), bench)
+            return _with_views(_unpack(family, kept, torch.device(bench.settings.train.device)), bench)
         told = 0.0
 
         def tell(fraction: float) -> None:
@@ -181,13 +177,21 @@ class Lab:
             self.progress((fraction - told) * count * cost)
             told = fraction
 
-        inputs, penalty = bench.examples.inputs, None if student is not None else bench.penalty()
-        order = bench.root
+        config, penalty = _stopping(bench.settings.train, student), None if student is not None else bench.penalty()
+        inputs, order = bench.examples.inputs, bench.root
         trained = train(family, init, inputs, loss, config, order=order, progress=tell, trace=trace, film=film, penalty=penalty)
         tell(1.0)
         if self.shelf is not None:
             self.shelf.put(key, _pack(trained))
         return _with_views(trained, bench)
+
+
+def _stopping(config: Train, student: Distill | None) -> Train:
+    """How to train; a student's steps, tolerance and time are its own."""
+    if student is None:
+        return config
+    own = {"steps": student.steps, "tolerance": student.tolerance, "time": student.time}
+    return Train.model_validate(config.model_dump() | own)
 
 
 _COLUMNS = ("outcome", "loss", "gap", "right", "evaluations", "time")

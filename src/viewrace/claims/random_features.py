@@ -78,6 +78,7 @@ class RandomFeatures(Claim):
         "features. Members 4, 16, 32; students in each cell 2, 12, 32; at smoke 300 examples and 20 epochs."
     )
     by_default = False
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return 20.0 * roots * len(KINDS)

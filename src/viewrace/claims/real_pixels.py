@@ -43,6 +43,7 @@ class RealPixels(Claim):
         f"{GAIN} over its members, the student keeps at least {MOST} of that gain, and the ReLU ensemble gains at most "
         f"{NOTHING}. Ensembles per root seed: 1, 1, 3; students 2, 3, 10."
     )
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return roots * (MEMBERS * REPEATS[scale] * 3.0 + STUDENTS[scale] * 9.0)

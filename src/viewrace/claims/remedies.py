@@ -50,6 +50,7 @@ SIGHTS = ("amplitude 1", "own strength", "probability")
 class Remedies(Claim):
     id = "remedies"
     by_default = False
+    by_root = True
     title = "Other remedies bring no race"
     statement = (
         "No remedy short of the race's own ingredients brings a race to blocker-001: coverage stays above 1/M, or falls because "

@@ -43,6 +43,7 @@ class SelfDistillation(Claim):
         f"{NEAR} of the law; it gains at least {BEYOND} over its baseline, the same student on hard labels alone; and no "
         f"later generation falls more than {FALL} below the first. Chains per root seed: 2, 6, 20; generations 1, 2, 5."
     )
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         rounds = min(GENERATIONS[scale], settings.self_distill.generations)

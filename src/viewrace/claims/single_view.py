@@ -45,6 +45,7 @@ class SingleView(Claim):
         f"0.1 and accuracy on fresh single-view examples, each within {TOLERANCE} of 1/M with its whole 95% interval. Every "
         "network counts, whatever group it ended in. Networks per root seed: 20 (smoke), 80 (quick), 200 (full)."
     )
+    by_root = True
 
     def work(self, settings: Settings, scale: Scale, roots: int) -> float:
         return roots * NETWORKS[scale] + 1

@@ -1,27 +1,23 @@
-"""A results folder: one NetCDF per entry, a manifest with checksums, trained networks kept for resume."""
+"""A results folder: one NetCDF per entry, a manifest with checksums, and a room for what is unfinished."""
 
 from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-import torch
 import xarray as xr
-from torch import Tensor
 
 from viewrace.errors import ViewraceError
 from viewrace.files import checksum, write_text, write_whole
+from viewrace.study.room import Room
 
 __all__ = ["Folder"]
 
 MANIFEST = "manifest.json"
 FORMAT = 1
-KEPT, UNFINISHED = "weights", ".networks"
 
 
 class Folder:
@@ -32,6 +28,7 @@ class Folder:
 
     def __init__(self, path: str | Path, identity: Mapping[str, Any] | None = None):
         self.path = Path(path)
+        self.room = Room(self.path)
         if identity is None:
             self.manifest = self._read_manifest(must_exist=True)
             return
@@ -104,31 +101,6 @@ class Folder:
         write_whole(file, lambda partial: data.to_netcdf(partial, engine="h5netcdf"))
         self.manifest["entries"][name] = {"file": file.name, "sha256": checksum(file), "note": dict(note)}
         self._save_manifest()
-
-    def get(self, key: str) -> dict[str, Tensor] | None:
-        """Trained networks kept under `key`; a file that cannot be read is deleted and counts as absent."""
-        for room in (KEPT, UNFINISHED):
-            file = self.path / room / f"{key}.safetensors"
-            if file.is_file():
-                try:
-                    return safetensors.torch.load_file(file)
-                except (safetensors.SafetensorError, OSError):
-                    file.unlink(missing_ok=True)
-        return None
-
-    def put(self, key: str, tensors: dict[str, Tensor]) -> None:
-        """Keep trained networks, so that an interrupted run goes on from them."""
-        whole = {name: tensor.detach().clone(memory_format=torch.contiguous_format) for name, tensor in tensors.items()}
-        write_whole(self.path / UNFINISHED / f"{key}.safetensors", lambda partial: safetensors.torch.save_file(whole, partial))
-
-    def finish(self, keep_weights: bool) -> None:
-        """The run is complete: keep its networks under weights/, or drop them."""
-        unfinished = self.path / UNFINISHED
-        if keep_weights and unfinished.is_dir():
-            (self.path / KEPT).mkdir(exist_ok=True)
-            for file in unfinished.iterdir():
-                os.replace(file, self.path / KEPT / file.name)
-        shutil.rmtree(unfinished, ignore_errors=True)
 
 
 def _differences(held: Mapping[str, Any], asked: Mapping[str, Any]) -> str:

@@ -67,7 +67,7 @@ def phase(
         if folder is not None:
             folder.write(name, data, {"title": plane.title})
     if folder is not None:
-        folder.finish(False)
+        folder.room.finish(False)
     return found
 
 
@@ -127,12 +127,12 @@ def _draw(
 
 def _kept(key: str, folder: Folder | None, settings: Settings, projected: bool, scale: Scale, seed: int) -> Measured:
     """A point measured, or read back where an interrupted run has measured it."""
-    held = folder.get(key) if folder is not None else None
+    held = folder.room.get(key) if folder is not None else None
     if held is not None:
         return {name: tensor.numpy() for name, tensor in held.items()}
     found = measure_point(settings, seed, NETWORKS[scale], projected)
     if folder is not None:
-        folder.put(key, {name: torch.as_tensor(value) for name, value in found.items()})
+        folder.room.put(key, {name: torch.as_tensor(value) for name, value in found.items()})
     return found
 
 

@@ -71,7 +71,7 @@ def predict_winners(
         if progress is not None:
             progress(min(told[0], 1.0))
 
-    lab = Lab(settings, [seed], tell, folder)
+    lab = Lab(settings, [seed], tell, folder.room if folder else None)
     trained = lab.train(bench, f"pilot-{pilots}", bench.family(), bench.generators(Role.PILOT, 0, pilots), bench.hard_loss())
     calibration = fit_calibration(_advantage(bench, Role.PILOT, pilots, rule), winner(trained.views.probes))
     data = _dataset(predict(advantage, calibration))
@@ -87,7 +87,7 @@ def predict_winners(
     if folder is not None:
         folder.write(PREDICTION, data, {"count": count})
         write_text(folder.path / "settings.yaml", settings.to_yaml())
-        folder.finish(False)
+        folder.room.finish(False)
     return data
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import xarray as xr
@@ -17,8 +19,10 @@ from viewrace.config import Settings
 from viewrace.errors import ViewraceError
 from viewrace.files import write_text
 from viewrace.presets import resolve
+from viewrace.study.crew import Crew, crew, processes_for
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
+from viewrace.study.room import Room
 from viewrace.train import device_of
 
 __all__ = ["ROOTS", "Study", "Watcher", "agreed_views", "default_folder", "reproduce"]
@@ -77,12 +81,14 @@ def reproduce(
     out: str | Path | None = None,
     keep_weights: bool = False,
     watcher: Watcher | None = None,
+    processes: int | None = None,
 ) -> Study:
     """Run claims on the preset for `views` (default 3), with `changes` (dotted settings) on top, and judge them.
 
     claims: ids, or `all` for every claim that applies; default those that are run by default. seed: the first root seed; a
-    verdict rests on 1, 3 or 5 in a row by scale. out: a folder to write to and to resume from; None writes nothing. Raises
-    ViewraceError for bad input, before any compute.
+    verdict rests on 1, 3 or 5 in a row by scale. out: a folder to write to and to resume from; None writes nothing.
+    processes: how many train, by default one a root seed (see `processes_for`); 1 for this one alone. Raises ViewraceError for
+    bad input, before any compute.
     """
     watcher = watcher or _Silent()
     scale = _scale(scale)
@@ -94,25 +100,14 @@ def reproduce(
     device_of(settings.train)
     chosen = _choose(claims, settings, watcher)
     roots = tuple(range(seed, seed + ROOTS[scale]))
+    count = processes_for(settings, len(roots), processes)
     folder = Folder(out, _identity(settings, scale, roots)) if out is not None else None
-    work = {"units": 0.0, "total": 1.0}
-
-    def progress(units: float) -> None:
-        work["units"] += units
-        watcher.moves(min(work["units"] / work["total"], 1.0))
-
-    lab = Lab(settings, roots, progress, folder)
-    verdicts, data = [], {}
-    for claim in chosen:
-        watcher.starts(claim)
-        work |= {"units": 0.0, "total": claim.work(settings, scale, len(roots))}
-        verdict, data[claim.id], reused = _one(claim, lab, scale, folder, watcher)
-        verdicts.append(verdict)
-        watcher.ends(claim, verdict, reused)
+    run = _Run(settings, roots, scale, folder, watcher)
+    verdicts = run.all(chosen, count)
     if folder is not None:
-        folder.finish(keep_weights)
+        folder.room.finish(keep_weights)
         _write_verdicts(folder)
-    return Study(settings, scale, roots, tuple(verdicts), data, folder.path if folder else None)
+    return Study(settings, scale, roots, verdicts, run.data, folder.path if folder else None)
 
 
 def agreed_views(views: int | None, changes: dict[str, Any] | None) -> int:
@@ -153,21 +148,58 @@ def _choose(claims: Iterable[str] | None, settings: Settings, watcher: Watcher) 
     return [claim for claim, reason in left_out if reason is None]
 
 
-def _one(claim: Claim, lab: Lab, scale: Scale, folder: Folder | None, watcher: Watcher) -> tuple[Verdict, xr.Dataset, bool]:
-    if folder is not None:
-        state = folder.state(claim.id)
-        if state == "whole":
-            return Verdict.from_json(folder.note(claim.id)), folder.read(claim.id), True
+class _Run:
+    """Claims under some root seeds, one after the other; those that can be are trained by processes beside this one."""
+
+    def __init__(self, settings: Settings, roots: tuple[int, ...], scale: Scale, folder: Folder | None, watcher: Watcher):
+        self.scale, self.folder, self.watcher = scale, folder, watcher
+        self.lab = Lab(settings, roots, self._progress, folder.room if folder else None)
+        self.data: dict[str, xr.Dataset] = {}
+        self._done, self._total = 0.0, 1.0
+
+    def all(self, claims: Sequence[Claim], processes: int) -> tuple[Verdict, ...]:
+        """Run and judge the claims; what the folder holds whole is not run again."""
+        if processes == 1:
+            return tuple(self._one(claim, None) for claim in claims)
+        ahead = [claim for claim in claims if self.folder is None or self.folder.state(claim.id) != "whole"]
+        with ExitStack() as stack:
+            room = self.folder.room if self.folder else Room(Path(stack.enter_context(TemporaryDirectory())))
+            workers = stack.enter_context(crew(room, self.lab, ahead, self.scale, processes, self._progress))
+            return tuple(self._one(claim, workers if claim.by_root else None) for claim in claims)
+
+    def _one(self, claim: Claim, workers: Crew | None) -> Verdict:
+        self.watcher.starts(claim)
+        self._done, self._total = 0.0, claim.work(self.lab.settings, self.scale, len(self.lab.roots))
+        held = self._held(claim)
+        verdict, self.data[claim.id] = held or self._run(claim, workers)
+        self.watcher.ends(claim, verdict, held is not None)
+        return verdict
+
+    def _held(self, claim: Claim) -> tuple[Verdict, xr.Dataset] | None:
+        """What the folder holds of the claim, if it is whole."""
+        state = "missing" if self.folder is None else self.folder.state(claim.id)
+        if self.folder is None or state == "missing":
+            return None
         if state == "damaged":
-            watcher.notes(f"{folder.path / claim.id}.nc was changed since it was written (checksum): computing it anew")
-    started, clock = now(), time.perf_counter()
-    data = claim.run(lab, scale)
-    verdict = replace(claim.judge(data), seconds=time.perf_counter() - clock)
-    data = data.assign_attrs(_attributes(claim, lab, scale, started, verdict))
-    if folder is not None:
-        folder.write(claim.id, data, verdict.to_json())
-        _write_verdicts(folder)
-    return verdict, data, False
+            file = self.folder.path / f"{claim.id}.nc"
+            self.watcher.notes(f"{file} was changed since it was written (checksum): computing it anew")
+            return None
+        return Verdict.from_json(self.folder.note(claim.id)), self.folder.read(claim.id)
+
+    def _run(self, claim: Claim, workers: Crew | None) -> tuple[Verdict, xr.Dataset]:
+        started, clock = now(), time.perf_counter()
+        data, seconds = workers.wait(claim) if workers else (claim.run(self.lab, self.scale), 0.0)
+        verdict = claim.judge(data)
+        verdict = replace(verdict, seconds=max(seconds, time.perf_counter() - clock))
+        data = data.assign_attrs(_attributes(claim, self.lab, self.scale, started, verdict))
+        if self.folder is not None:
+            self.folder.write(claim.id, data, verdict.to_json())
+            _write_verdicts(self.folder)
+        return verdict, data
+
+    def _progress(self, units: float) -> None:
+        self._done += units
+        self.watcher.moves(min(self._done / self._total, 1.0))
 
 
 def _attributes(claim: Claim, lab: Lab, scale: Scale, started: str, verdict: Verdict) -> dict[str, Any]:

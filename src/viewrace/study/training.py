@@ -64,14 +64,14 @@ def train_networks(
         if progress is not None:
             progress(min(told[0], 1.0))
 
-    lab = Lab(settings, [seed], tell, folder)
+    lab = Lab(settings, [seed], tell, folder.room if folder else None)
     networks = lab.members(lab.bench(seed), count)
     data = _measured(networks)
     data = data.assign_attrs(_attributes(settings, seed, started) | _assumptions(lab.bench(seed).distribution))
     if folder is not None:
         folder.write(ENTRY, data, {"count": count})
         write_text(folder.path / "settings.yaml", settings.to_yaml())
-        folder.finish(keep_weights)
+        folder.room.finish(keep_weights)
     return data
 
 

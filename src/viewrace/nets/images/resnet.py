@@ -35,8 +35,9 @@ class _Block(nn.Module):
         )
 
     def forward(self, inputs: Tensor) -> Tensor:
-        short = inputs[:, :, :: self.stride, :: self.stride]
-        short = nn.functional.pad(short, (0, 0, 0, 0, 0, self.fill))
+        short = inputs
+        if self.fill or self.stride > 1:
+            short = nn.functional.pad(inputs[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, 0, self.fill))
         return torch.relu(short + self.body(inputs))
 
 

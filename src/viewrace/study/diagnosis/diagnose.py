@@ -101,7 +101,7 @@ def diagnose(
         if progress is not None:
             progress(min(told[0] / total[0], 1.0))
 
-    lab = Lab(settings, [seed], tell, folder)
+    lab = Lab(settings, [seed], tell, folder.room if folder else None)
     bench, generator = lab.bench(seed), numpy_generator(seed, Stream.BOOTSTRAP)
     family, params = bench.family(), _params(bench, count, inits)
     before = before_training(settings, bench, family, params, generator)
@@ -170,7 +170,7 @@ def _kept(found: Diagnosis, folder: Folder | None) -> Diagnosis:
         write_text(folder.path / "settings.yaml", found.settings.to_yaml())
         write_json(folder.path / "diagnosis.json", tree)
         folder.write(DIAGNOSIS, _dataset(found), tree)
-        folder.finish(keep_weights=False)
+        folder.room.finish(keep_weights=False)
     return found
 
 
