@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 import viewrace
 from viewrace.claims.dynamics import Dynamics
-from viewrace.claims.dynamics_depths import exact, own_views
+from viewrace.claims.dynamics_depths import ExactDistribution, closely, exact, own_views
 from viewrace.claims.dynamics_runs import AXES, FEATURE_NOISE, LEADERS
 from viewrace.claims.lab import Bench, Role
 from viewrace.config import settings
@@ -210,13 +210,67 @@ def test_what_starts_or_ends_beyond_the_polynomial_part_across_classes_is_refuse
     assert "received 1" in refusal(projection.check, x)
 
 
+@pytest.mark.parametrize("changes", [{}, {"data.patches_per_feature": 3, "data.patches": 15, "data.mu": 0.4}])
+def test_exact_data_are_those_drawn_but_for_the_rounding_of_float32(changes):
+    bench = bench_of(changes)
+    data, drawn = ExactDistribution(bench.settings.data, 0), bench.examples
+    found = data.train()
+    for exactly, rounded in ((data.features, bench.distribution.features), (found.inputs, drawn.inputs)):
+        assert not torch.equal(exactly, rounded.double())
+        torch.testing.assert_close(exactly, rounded.double(), rtol=0, atol=3e-7)
+    torch.testing.assert_close(found.amplitude, drawn.amplitude.double(), rtol=0, atol=0)
+    for name in ("labels", "single", "patch_feature"):
+        assert torch.equal(getattr(found, name), getattr(drawn, name))
+
+
+def test_exact_features_are_the_orthonormal_frame_nearest_to_those_drawn():
+    bench = bench_of()
+    features = ExactDistribution(bench.settings.data, 0).features.flatten(0, 1)
+    one = torch.eye(len(features), dtype=torch.float64)
+    torch.testing.assert_close(features @ features.T, one, rtol=0, atol=1e-14)
+    turn = bench.distribution.features.flatten(0, 1).double() @ features.T
+    torch.testing.assert_close(turn, turn.T, rtol=0, atol=1e-14)
+    torch.testing.assert_close(turn, one, rtol=0, atol=1e-6)
+
+
+@pytest.mark.parametrize("changes", [{}, {"data.patches_per_feature": 3, "data.patches": 15}])
+def test_exact_patches_are_the_projection_s_amplitudes_times_its_features(changes):
+    bench = bench_of(changes)
+    data = ExactDistribution(bench.settings.data, 0)
+    projection, found = Projection(bench.settings, data), data.train()
+    along = found.inputs @ projection.features.T
+    assert (found.inputs - along @ projection.features).abs().max() < 1e-14
+    held = torch.nn.functional.one_hot(found.patch_feature + 1, len(projection.features) + 1)[..., 1:]
+    torch.testing.assert_close(along, held * projection.share[:, None], rtol=0, atol=1e-14)
+
+
+@pytest.mark.slow
+def test_projected_dynamics_are_the_full_ones_to_what_the_float32_of_the_data_leaves():
+    bench = bench_of()
+    weight = bench.family().init(bench.generators(Role.MEMBER, 0, 1))["weight"]
+    apart = []
+    for data in (ExactDistribution(bench.settings.data, 0), bench.distribution):
+        projection, film = Projection(bench.settings, data), Film()
+        run(projection, projection.correlations(weight), bench.settings.train, film=film, error=1e-8, dtype=torch.float64)
+        close = closely(bench, weight, np.asarray(film.time), projection, data.train().inputs.double())
+        apart.append(float((torch.stack(film.correlation) - close).abs().amax() / close.amax()))
+    assert apart[0] < 2e-6
+    assert apart[1] > 2e-5
+
+
 @pytest.mark.slow
 def test_a_whole_run_is_that_of_the_full_network_integrated_closely():
     chosen = preset(classes=3).replace(**{"data.noise": 0.0, "data.feature_noise": 0.0})
-    found = exact(Bench(chosen, 0), 0)
+    bench = Bench(chosen, 0)
+    found = exact(bench, 0)
     assert found["deviation"] < 1e-4
     assert found["trained"] > 10 * found["deviation"]
     assert found["full"].max() > 1
+    data = ExactDistribution(chosen.data, 0)
+    projection, weight = Projection(chosen, data), bench.family().init(bench.generators(Role.MEMBER, 0, 1))["weight"]
+    start = own_views(projection, projection.correlations(weight))[0].amax(dim=2)
+    for depth in ("full", "projected"):
+        torch.testing.assert_close(found[depth][0], start.numpy(), rtol=0, atol=1e-12)
 
 
 def made(changes=None):

@@ -6,6 +6,7 @@ import numpy as np
 import xarray as xr
 
 from viewrace.claims.base import Claim, Scale
+from viewrace.claims.dynamics_depths import CLOSE
 from viewrace.claims.dynamics_runs import AXES, STARTS, close_up, compared, cost, leaders, where_it_fails
 from viewrace.claims.lab import Lab
 from viewrace.claims.verdict import Check, Verdict, at_least, at_most, within
@@ -32,11 +33,12 @@ class Dynamics(Claim):
     source = "Allen-Zhu & Li, ICLR 2023 (correlations as the state, the power-law race); equations in docs/dynamics.md"
     protocol = (
         "Projected against full: without noise, the first networks of each root seed, K = 3, 10, 10 classes by scale; all "
-        "weights of the full network integrated in float64 (Dormand-Prince 8(5,3), relative error of a step 1e-8), the "
-        "projected one as it is run by default. The largest difference of a correlation of a neuron with a feature, over "
-        "neurons, features, classes and all steps of the projected run, at equal times, over the largest correlation: at most "
-        f"{DEVIATION:g}. Mean-field against full networks as they are trained, noise included, from the same initial "
-        f"weights: winners agree in at least {WINNERS:g} of (seed, class) at the preset, from "
+        f"weights of the full network integrated in float64 (Dormand-Prince 8(5,3), relative error of a step {CLOSE:g}), the "
+        "projected one as it is run by default; the data of both made exact in float64: the orthonormal frame nearest to the "
+        "features drawn, and every patch a multiple of one of them. The largest difference of a correlation of a neuron with a "
+        "feature, over neurons, features, classes and all steps of the projected run, at equal times, over the largest "
+        f"correlation: at most {DEVIATION:g}. Mean-field against full networks as they are trained, noise included, from the "
+        f"same initial weights: winners agree in at least {WINNERS:g} of (seed, class) at the preset, from "
         "the correlations alone (raw), and from those that the initial growth on the training data stands for (growth); "
         f"coverage, from growth, less that of the full network differs from 0 by at most {CURVE:g} at every init, q and M. "
         "Lotka-Volterra and power form: the leader's share of its class's correlations at the end, less that of noise-free "
