@@ -237,5 +237,17 @@ def test_the_known_cases_run_at_smoke_scale():
     from viewrace.claims.audit_cases import CASES, AuditCases
 
     data = AuditCases().run(Lab(viewrace.preset(), [0]), Scale.SMOKE)
-    assert data["answer"].sel(case="copies").values.tolist() == [list(CASES["copies"])]
+    assert data["answer"].sel(case="copies").values.tolist() == [[*CASES["copies"][:2], "not asked"]]
     assert data["gain"].dims == ("root", "case", "end")
+
+
+def test_under_noise_the_ceiling_is_a_floor():
+    generator = np.random.default_rng(100)
+    labels = generator.integers(0, 5, 1000)
+    shared = 1.2 * np.eye(5)[labels] + 0.5 * generator.normal(size=(1000, 5))
+    found = audit_logits(shared + generator.normal(size=(8, 1000, 5)), labels)
+    many = shared + generator.normal(size=(300, 1000, 5))
+    ever_more = (many.mean(axis=0).argmax(axis=1) == labels).mean() - (many.argmax(axis=2) == labels).mean()
+    assert found.gain.ahead.ceiling.value < ever_more
+    assert found.answers.why == "variance"
+    assert "is heading for at least about" in found.advice[0]

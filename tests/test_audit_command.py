@@ -76,6 +76,10 @@ def test_a_model_is_trained_audited_and_kept(inside, tmp_path):
         (["--model", "usernets:small"], "an audit needs --model and --data"),
         (["--model", "usernets:small", "--logits", "x.npz"], "give either --logits, or --model and --data"),
         (["--logits", "x.npz"], "there is no file x.npz"),
+        (["--logits", "x.npz", "--members", "4"], "are about training, received with --logits"),
+        (["--logits", "x.npz", "--budget", "3"], "are about training, received with --logits"),
+        (["--logits", "x.npz", "--limit", "30"], "are about training, received with --logits"),
+        (["--logits", "x.npz", "--set", "epochs=3"], "are about training, received with --logits"),
         (["--model", "nowhere:net", "--data", "digits"], "cannot import nowhere of nowhere:net"),
         (["--model", "usernets:smal", "--data", "digits"], "found nothing of that name"),
         (["--model", "usernets:narrow", "--data", "digits"], "must give logits of shape (2, 10)"),
@@ -92,6 +96,20 @@ def test_a_wrong_call_is_one_line_and_status_2(inside, tmp_path, arguments, word
     assert words in error
     assert error.count("\n") == 1
     assert not (tmp_path / "results").exists()
+
+
+@pytest.mark.parametrize(("kept", "words"), [(False, "members are kept once all are trained"), (True, "--saved here/members")])
+def test_an_audit_that_is_stopped_says_what_is_kept(inside, tmp_path, monkeypatch, kept, words):
+    def stop(*_, save, **__):
+        if kept:
+            save.parent.mkdir()
+            save.touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("viewrace.auditing.audit", stop)
+    status, out, _ = inside("--model", "usernets:small", "--data", "digits", "--limit", "200", "--out", "here")
+    assert status == 130
+    assert words in out
 
 
 @pytest.mark.slow

@@ -68,3 +68,11 @@ class _Trap:
 def test_pickles_are_never_executed(tmp_path, refusal):
     np.savez(tmp_path / "trap.npz", logits=np.array([_Trap()], dtype=object), labels=LABELS)
     assert "holds pickled objects" in refusal(read_logits, [tmp_path / "trap.npz"])
+
+
+def test_probabilities_in_place_of_logits_are_flagged():
+    said = np.random.default_rng(0).dirichlet(np.ones(5), size=(4, 60))
+    labels = np.arange(60) % 5
+    assert any("as probabilities do" in flag for flag in audit_logits(said, labels).flags)
+    for logits in (np.log(said), said + 0.01, said - said.mean(axis=2, keepdims=True)):
+        assert not any("as probabilities do" in flag for flag in audit_logits(logits, labels).flags)

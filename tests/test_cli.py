@@ -137,6 +137,9 @@ def test_claims_lists_statement_and_source():
         (["--set", "net.q=[1"], "not valid YAML"),
         (["--claims", "ensmble"], "did you mean ensemble?"),
         (["--claims", ","], "no claim was named"),
+        (["--claims", "ensemble,all"], "all stands for every claim, received it beside others"),
+        (["--claims", "ensmble", "--scale", "smoke"], "did you mean ensemble?"),
+        (["--processes", "0"], "processes must be 1 or more, received 0"),
         (["--scale", "huge"], "scale must be one of smoke, quick, full"),
         (["--seed", "-1"], "seed must be at least 0"),
         (["--out", "/proc/nowhere/out"], "cannot write to"),
@@ -195,6 +198,25 @@ def test_train_measures_and_show_reads_it_back(tmp_path):
     assert list((tmp_path / "out" / "weights").glob("*.safetensors"))
     shown = viewrace("show", "out", cwd=tmp_path)
     assert "coverage, margin 0.1" in shown.stdout
+
+
+@pytest.mark.parametrize(
+    ("there", "words"),
+    [((), "nothing was complete yet"), (("a.nc",), "what is complete is kept in"), ((".networks/a.safetensors",), "is kept in")],
+)
+def test_a_run_that_is_stopped_says_whether_anything_is_kept(inside, tmp_path, monkeypatch, there, words):
+    def stop(*_):
+        for name in there:
+            (tmp_path / "out" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "out" / name).touch()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("viewrace.study.train_networks", stop)
+    (tmp_path / "c.yaml").write_text("")
+    said = []
+    monkeypatch.setattr("viewrace.cli.console.print", lambda text, **_: said.append(text))
+    assert inside("train", "c.yaml", "--out", "out")[0] == 130
+    assert words in said[-1]
 
 
 def test_ctrl_c_says_how_to_go_on_and_the_next_run_goes_on(tmp_path):

@@ -240,6 +240,14 @@ def test_a_file_that_is_no_yaml_is_refused_with_the_place(tmp_path, refusal):
     assert refusal(load, path).startswith(f"{path} is not valid YAML")
 
 
+def test_a_key_that_is_there_twice_is_refused_with_the_place(tmp_path, refusal):
+    path = tmp_path / "twice.yaml"
+    path.write_text("net: {q: 3}\ndata: {mu: 0}\nnet: {init: 0.02}\n", encoding="utf-8")
+    assert refusal(load, path).startswith(f"{path} is not valid YAML at line 3, column 1, net is there twice")
+    path.write_text("net:\n  q: 3\n  q: 4\n", encoding="utf-8")
+    assert "q is there twice" in refusal(load, path)
+
+
 def test_a_file_that_holds_no_groups_is_refused(tmp_path, refusal):
     path = tmp_path / "list.yaml"
     path.write_text("- 1\n- 2\n", encoding="utf-8")

@@ -236,11 +236,10 @@ class _going_on:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
         if kind is not None and issubclass(kind, KeyboardInterrupt):
-            console.print(
-                f"stopped; what is complete is kept in {self.out}. Run the same command again to go on from there.",
-                highlight=False,
-                soft_wrap=True,
-            )
+            kept = any(self.out.glob("*.nc")) or any(self.out.glob(".networks/*"))
+            words = f"what is complete is kept in {self.out}. Run the same command again to go on from there."
+            words = words if kept else "nothing was complete yet. The same command starts anew."
+            console.print(f"stopped; {words}", highlight=False, soft_wrap=True)
             raise typer.Exit(130)
 
 

@@ -72,8 +72,9 @@ def _first(found: Answers, gain: Gain) -> str:
         return f"It is not clear that an ensemble helps ({number}): more test examples or members would tell."
     assert gain.ahead is not None
     enough, ceiling = max(2, math.ceil(gain.ahead.enough.value - 1e-9)), gain.ahead.ceiling
-    near = f"{enough} members reach 95% of what can be gained, about {100 * ceiling.value:.1f} points"
-    return f"An ensemble helps: {number}; {near}."
+    heading = f"about {100 * ceiling.value:.1f} [{100 * ceiling.low:.1f}, {100 * ceiling.high:.1f}] points"
+    least = "" if found.why == "views" else "at least "  # noise goes on averaging out, slower than both laws say
+    return f"An ensemble helps: {number}; its gain is heading for {least}{heading}, of which {enough} members reach 95%."
 
 
 def _surer(gain: Gain) -> float:

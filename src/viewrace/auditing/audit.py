@@ -112,7 +112,7 @@ def judge(
         pilot=pilot,
         cost=None,
         pictures=_pictures(logits, labels, average, generator),
-        flags=_flags(len(logits), diversity) + _untrained(pilot, gain),
+        flags=_probabilities(logits) + _flags(len(logits), diversity) + _untrained(pilot, gain),
     )
 
 
@@ -122,6 +122,13 @@ def _pictures(logits: Tensor, labels: Tensor, average: str, generator: np.random
     scaled, _ = cross_fitted(both, labels, halves(labels, generator))
     single, ensemble = (tuple(map(tuple, reliability(one, labels).tolist())) for one in scaled)
     return Pictures(single, ensemble)
+
+
+def _probabilities(logits: Tensor) -> tuple[str, ...]:
+    """Says so where the numbers look like what comes after a softmax, of which a second one is taken."""
+    if logits.min() < 0 or not torch.allclose(logits.sum(dim=-1), torch.ones(()).double(), atol=1e-3):
+        return ()
+    return ("the logits sum to 1 in every example and none is below 0, as probabilities do: if they are, give their logarithms",)
 
 
 def _untrained(pilot: Pilot | None, gain: Gain) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from viewrace.errors import ViewraceError
 from viewrace.nets.module import Factory
 from viewrace.train.members import MemberConfig, Members, train_members
 
-__all__ = ["Progress", "audit"]
+__all__ = ["BUDGET", "Progress", "audit"]
 
 Progress = Callable[[str, float], None]
 BUDGET = 10.0

@@ -67,4 +67,6 @@ def find(name: str) -> Claim:
             return claim
     known = [claim.id for claim in CLAIMS]
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    if name == "all":
+        raise ViewraceError("all stands for every claim, received it beside others: leave them out, or leave out all")
     raise ViewraceError(f"no claim is called {name}: did you mean {near}? `viewrace claims` lists all {len(known)}")

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,7 +28,7 @@ def audit(
     data: Annotated[str | None, typer.Option("--data", metavar="SPEC", help="digits, cifar10:DIR, folder:DIR, ..")] = None,
     logits: Annotated[list[Path] | None, typer.Option("--logits", metavar="FILE", help="saved logits and labels instead")] = None,
     saved: Annotated[Path | None, typer.Option("--saved", metavar="FILE", help="members that were trained before")] = None,
-    budget: Annotated[float, typer.Option("--budget", metavar="MINUTES", help="time for all training")] = 10.0,
+    budget: Annotated[float | None, typer.Option("--budget", metavar="MINUTES", help="time for all training; default 10")] = None,
     members: Annotated[int | None, typer.Option("--members", metavar="N", help="default: as the budget allows")] = None,
     limit: Annotated[int | None, typer.Option("--limit", metavar="N", help="images of each split, at most")] = None,
     changes: Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="how to train, e.g. epochs=20")] = None,
@@ -41,6 +42,8 @@ def audit(
     asked = logits, saved, budget, members, limit, changes, average
     if logits and (model or data or saved):
         raise ViewraceError("give either --logits, or --model and --data: the audit reads logits or makes its own")
+    if logits and any(each is not None for each in (budget, members, limit, changes)):
+        raise ViewraceError("--budget, --members, --limit and --set are about training, received with --logits: leave them out")
     if logits:
         name = logits[0].stem
         out = out or _folder(name, seed, asked)
@@ -79,7 +82,7 @@ def _trained(
     limit: int | None,
     saved: Path | None,
     members: int | None,
-    budget: float,
+    budget: float | None,
     changes: list[str] | None,
     average: str,
     seed: int,
@@ -87,6 +90,7 @@ def _trained(
 ) -> Audit:
     """The audit of a model; its members are kept in `out`, where they were not read from a file."""
     from viewrace.auditing import audit as run
+    from viewrace.auditing.run import BUDGET
     from viewrace.config import parse_override
     from viewrace.data.images import load_images
     from viewrace.nets.module import import_factory
@@ -99,16 +103,28 @@ def _trained(
     train, test = (load_images(data, split, limit) for split in SPLITS)
     have = members if saved is None else Members.load(saved, factory)
     save = out / "members.safetensors" if saved is None else None
-    with Screen(console) as screen:
+    with _stopped(save), Screen(console) as screen:
         return run(
             factory,
             train,
             test,
             members=have,
-            budget=budget,
+            budget=BUDGET if budget is None else budget,
             config=config,
             average=average,
             seed=seed,
             save=save,
             progress=screen.moves_on,
         )
+
+
+@contextmanager
+def _stopped(save: Path | None) -> Iterator[None]:
+    """Says what is kept when an audit is stopped by Ctrl-C."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        there = save is not None and save.is_file()
+        kept = f"the members are kept: --saved {save} goes on from them" if there else "members are kept once all are trained"
+        console.print(f"stopped; {kept}.", highlight=False, soft_wrap=True)
+        raise typer.Exit(130) from None

@@ -18,7 +18,7 @@ def load(path: str | Path) -> Settings:
     """Read settings from a YAML file; what it leaves out keeps its default."""
     try:
         text = Path(path).read_text(encoding="utf-8")
-        tree = yaml.safe_load(text)
+        tree = yaml.load(text, _Once)
     except OSError as error:
         raise ViewraceError(f"cannot read {path}: {error.strerror}; give a YAML file of settings") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -30,7 +30,24 @@ def load(path: str | Path) -> Settings:
 
 def _where(error: Exception) -> str:
     mark = getattr(error, "problem_mark", None)
-    return f" at line {mark.line + 1}, column {mark.column + 1}" if mark is not None else ""
+    twice = f", {error.problem}" if isinstance(error, _TwiceError) else ""
+    return f" at line {mark.line + 1}, column {mark.column + 1}{twice}" if mark is not None else ""
+
+
+class _TwiceError(yaml.constructor.ConstructorError):
+    """A key that a mapping holds twice, of which YAML's reader would drop the first without a word."""
+
+
+class _Once(yaml.SafeLoader):
+    """Plain values alone, as yaml.safe_load, and every key of a mapping once."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                raise _TwiceError(None, None, f"{key.value} is there twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
 
 
 def parse_override(text: str) -> tuple[str, Any]:

@@ -94,14 +94,14 @@ def reproduce(
     scale = _scale(scale)
     if seed < 0:
         raise ViewraceError(f"seed must be at least 0, received {seed}: give a root seed")
-    if scale is Scale.SMOKE:
-        watcher.notes("scale smoke is for trying things out: too few networks to judge by, use quick or full for that")
     settings = resolve(changes, agreed_views(views, changes))
     device_of(settings.train)
     chosen = _choose(claims, settings, watcher)
     roots = tuple(range(seed, seed + ROOTS[scale]))
     count = processes_for(settings, len(roots), processes)
     folder = Folder(out, _identity(settings, scale, roots)) if out is not None else None
+    if scale is Scale.SMOKE:
+        watcher.notes("scale smoke is for trying things out: too few networks to judge by, use quick or full for that")
     run = _Run(settings, roots, scale, folder, watcher)
     verdicts = run.all(chosen, count)
     if folder is not None:
