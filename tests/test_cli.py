@@ -173,7 +173,8 @@ def test_an_unreadable_config_is_one_line_and_status_2(inside, tmp_path, text, w
     ("arguments", "words"),
     [
         (["repro"], "No such command 'repro'"),
-        (["reproduce", "--views", "three"], "Invalid value for '--views'"),
+        (["reproduce", "--views", "three"], "Invalid value for '--views': Input should be a valid integer, unable"),
+        (["reproduce", "--views", "three"], "as an integer, received 'three'; see viewrace --help"),
         (["reproduce", "--views", "3", "--set", "data.views=2"], "views was given twice"),
         (["train", "c.yaml", "--count", "0"], "count must be at least 1"),
         (["show", "nowhere"], "holds no results"),

@@ -243,6 +243,12 @@ class _going_on:
             raise typer.Exit(130)
 
 
+def _received(error: Exception) -> str:
+    """The value of an option that could not be read, which the parser's message leaves out."""
+    found = getattr(error.__context__, "errors", None)
+    return f", received {found()[0]['input']!r}" if callable(found) else ""
+
+
 def main() -> None:
     """Entry point: bad input is one line on stderr and exit status 2, never a traceback."""
     # threads that spin for long make small operations a hundred times slower where another process wants a core, and
@@ -258,8 +264,8 @@ def main() -> None:
     except Exception as error:  # the parser's own errors share no public base class
         if not hasattr(error, "format_message"):
             raise
-        message = " ".join(error.format_message().split())
-        print(f"viewrace: {message.rstrip('.')}; see viewrace --help" if message else "", file=sys.stderr)
+        message = " ".join(error.format_message().split()).rstrip(".")
+        print(f"viewrace: {message}{_received(error)}; see viewrace --help" if message else "", file=sys.stderr)
         sys.exit(2)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

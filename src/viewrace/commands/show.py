@@ -58,7 +58,9 @@ def _entries(held: Folder) -> None:
     _networks(held, whole)
     for name in held.manifest["entries"]:
         if name not in whole:
-            words = f"{held.path / name}.nc was changed since it was written (checksum): run the same command again"
+            file = held.path / f"{name}.nc"
+            what = "was changed since it was written (checksum)" if file.is_file() else "is not there any more"
+            words = f"{file} {what}: run the same command again"
             console.print(words, style="yellow", highlight=False, soft_wrap=True)
     if not whole:
         raise ViewraceError(f"{held.path} holds no whole result: run the same command again to go on")
