@@ -86,7 +86,7 @@ def test_a_model_is_trained_audited_and_kept(inside, tmp_path):
         (["--model", "usernets:small", "--data", "digit"], "unknown source of images 'digit'"),
         (["--model", "usernets:small", "--data", "digits", "--set", "epoch=3"], "unknown option epoch"),
         (["--model", "usernets:small", "--data", "digits", "--members", "1"], "members must be 2 or more"),
-        (["--model", "usernets:small", "--data", "digits", "--budget", "1e-7"], "the budget must hold 2 networks of 5 epochs"),
+        (["--model", "usernets:small", "--data", "digits", "--budget", "1e-7"], "the budget must hold 2 networks of 4 epochs"),
         (["--model", "usernets:small", "--data", "digits", "--saved", "a", "--members", "2"], "give either --saved or --members"),
     ],
 )

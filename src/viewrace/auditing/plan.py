@@ -13,14 +13,19 @@ from viewrace.errors import ViewraceError
 from viewrace.nets.module import Factory
 from viewrace.train.members import MemberConfig, train_members
 
-__all__ = ["CELLS", "Plan", "choose_plan", "seconds_per_epoch"]
+__all__ = ["CELLS", "FEW_EPOCHS", "Plan", "choose_plan", "seconds_per_epoch"]
 
 CELLS = len(GRID) + 1
 """Groups of students: every temperature and alpha, and self-distillation."""
 Grid = tuple[tuple[float, float], ...]
-SIZES: tuple[tuple[int, int, Grid], ...] = ((8, 2, GRID), (5, 2, GRID), (5, 1, GRID), (3, 1, GRID), (3, 1, SHORT), (2, 0, GRID))
+SIZES: tuple[tuple[int, int, Grid], ...] = (
+    *((8, 2, GRID), (5, 2, GRID), (5, 1, GRID), (3, 1, GRID), (3, 1, SHORT)),
+    *((5, 0, GRID), (3, 0, GRID), (2, 0, GRID)),
+)
 """Members, students in each cell, and the cells: the largest that fits is taken."""
-MOST_EPOCHS, FEWEST_EPOCHS = 20, 5
+MOST_EPOCHS, FEWEST_EPOCHS = 20, 4
+FEW_EPOCHS = 8
+"""Fewer than these, chosen for want of time, are worth a word."""
 USED = 0.8
 TIMED_BATCHES, TIMED_NETWORKS = 8, 2
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from viewrace.auditing.audit import RULES, Audit, Cost, judge
 from viewrace.auditing.inputs import checked
-from viewrace.auditing.plan import CELLS, Plan, choose_plan, seconds_per_epoch
+from viewrace.auditing.plan import CELLS, FEW_EPOCHS, Plan, choose_plan, seconds_per_epoch
 from viewrace.data.images import ImageSet, check_split, from_dataset
 from viewrace.errors import ViewraceError
 from viewrace.nets.module import Factory
@@ -65,6 +65,8 @@ def audit(
         flags = (*flags, f"the budget of {budget:g} min left no time for students")
     if run.plan.students and run.plan.cells < CELLS:
         flags = (*flags, f"the budget of {budget:g} min left no time for students at the highest temperature")
+    if not fixed and run.config.epochs < FEW_EPOCHS:
+        flags = (*flags, f"{run.config.epochs} epochs, as the budget allows: networks that are trained for longer may gain less")
     return replace(found, cost=cost, flags=(*flags, *found.flags))
 
 
