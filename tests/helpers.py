@@ -11,6 +11,18 @@ from viewrace.data import Distribution
 from viewrace.nets import make_family
 from viewrace.streams import Stream, torch_generator
 
+THREE_CLASSES: dict[str, Any] = {
+    "data.classes": 3,
+    "data.views": 2,
+    "data.dim": 8,
+    "data.patches": 4,
+    "data.examples": 30,
+    "data.distractors": 1.0,
+    "data.test_examples": 30,
+    "net.width": 2,
+}
+"""The smallest race: three classes of two views, networks of two neurons a class."""
+
 
 def begin(changes: dict[str, Any], seeds: Callable[[int], list[torch.Generator]], count: int = 3):
     """Family, float64 init, examples and features of the settings that differ from the defaults by `changes`."""

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import viewrace
+from helpers import THREE_CLASSES
 from viewrace.claims import CLAIMS, Lab, Scale, find
 from viewrace.claims.finite_size import AXES, varied
 from viewrace.config import settings
@@ -34,18 +35,7 @@ def test_every_point_of_the_sweep_is_a_valid_setting():
 
 
 def test_growing_a_lab_leaves_the_first_networks_as_they_were():
-    small = settings(
-        {
-            "data.classes": 3,
-            "data.views": 2,
-            "data.dim": 8,
-            "data.patches": 4,
-            "data.examples": 30,
-            "data.distractors": 1.0,
-            "data.test_examples": 30,
-            "net.width": 2,
-        }
-    )
+    small = settings(THREE_CLASSES)
     at_once, grown = Lab(small, [1]), Lab(small, [1])
     grown.members(grown.bench(1), 2)
     both = [lab.members(lab.bench(1), 5).trained.params["weight"] for lab in (at_once, grown)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +13,7 @@ from rich.console import Console
 
 from viewrace.commands.audit import audit
 from viewrace.commands.show import show
+from viewrace.commands.stopped import going_on, stopped
 from viewrace.errors import ViewraceError
 
 __all__ = ["app", "main"]
@@ -225,22 +227,9 @@ def _overrides(changes: list[str] | None) -> dict[str, Any]:
     return dict(parse_override(change) for change in changes or [])
 
 
-class _going_on:
+def _going_on(out: Path) -> AbstractContextManager[None]:
     """Says how to go on when a run is stopped by Ctrl-C."""
-
-    def __init__(self, out: Path):
-        self.out = out
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if kind is not None and issubclass(kind, KeyboardInterrupt):
-            kept = any(self.out.glob("*.nc")) or any(self.out.glob(".networks/*"))
-            words = f"what is complete is kept in {self.out}. Run the same command again to go on from there."
-            words = words if kept else "nothing was complete yet. The same command starts anew."
-            console.print(f"stopped; {words}", highlight=False, soft_wrap=True)
-            raise typer.Exit(130)
+    return stopped(console, lambda: going_on(out))
 
 
 def _received(error: Exception) -> str:

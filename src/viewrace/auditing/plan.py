@@ -19,8 +19,14 @@ CELLS = len(GRID) + 1
 """Groups of students: every temperature and alpha, and self-distillation."""
 Grid = tuple[tuple[float, float], ...]
 SIZES: tuple[tuple[int, int, Grid], ...] = (
-    *((8, 2, GRID), (5, 2, GRID), (5, 1, GRID), (3, 1, GRID), (3, 1, SHORT)),
-    *((5, 0, GRID), (3, 0, GRID), (2, 0, GRID)),
+    (8, 2, GRID),
+    (5, 2, GRID),
+    (5, 1, GRID),
+    (3, 1, GRID),
+    (3, 1, SHORT),
+    (5, 0, GRID),
+    (3, 0, GRID),
+    (2, 0, GRID),
 )
 """Members, students in each cell, and the cells: the largest that fits is taken."""
 MOST_EPOCHS, FEWEST_EPOCHS = 20, 4

@@ -61,13 +61,19 @@ def audit(
     found = judge(said, labels, average, seed, pupils, run.plan.grid)
     run.progress("done", 1.0)
     cost = Cost(time.perf_counter() - began, run.spent / max(run.trained, 1), run.config.epochs, run.trained)
-    if not run.plan.students and students is None:
-        flags = (*flags, f"the budget of {budget:g} min left no time for students")
-    if run.plan.students and run.plan.cells < CELLS:
-        flags = (*flags, f"the budget of {budget:g} min left no time for students at the highest temperature")
-    if not fixed and run.config.epochs < FEW_EPOCHS:
-        flags = (*flags, f"{run.config.epochs} epochs, as the budget allows: networks that are trained for longer may gain less")
-    return replace(found, cost=cost, flags=(*flags, *found.flags))
+    return replace(found, cost=cost, flags=(*flags, *_short_of(run.plan, budget, students, fixed), *found.flags))
+
+
+def _short_of(plan: Plan, budget: float, students: int | None, fixed: bool) -> list[str]:
+    """What there was no time for. fixed: the epochs were asked for, as `students` were where they are not None."""
+    said = []
+    if not plan.students and students is None:
+        said.append(f"the budget of {budget:g} min left no time for students")
+    if plan.students and plan.cells < CELLS:
+        said.append(f"the budget of {budget:g} min left no time for students at the highest temperature")
+    if not fixed and plan.epochs < FEW_EPOCHS:
+        said.append(f"{plan.epochs} epochs, as the budget allows: networks that are trained for longer may gain less")
+    return said
 
 
 class _Run:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console, Group
 
+from viewrace.commands.stopped import stopped
 from viewrace.errors import ViewraceError
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _trained(
     train, test = (load_images(data, split, limit) for split in SPLITS)
     have = members if saved is None else Members.load(saved, factory)
     save = out / "members.safetensors" if saved is None else None
-    with _stopped(save), Screen(console) as screen:
+    with stopped(console, lambda: _kept(save)), Screen(console) as screen:
         return run(
             factory,
             train,
@@ -118,13 +118,7 @@ def _trained(
         )
 
 
-@contextmanager
-def _stopped(save: Path | None) -> Iterator[None]:
-    """Says what is kept when an audit is stopped by Ctrl-C."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        there = save is not None and save.is_file()
-        kept = f"the members are kept: --saved {save} goes on from them" if there else "members are kept once all are trained"
-        console.print(f"stopped; {kept}.", highlight=False, soft_wrap=True)
-        raise typer.Exit(130) from None
+def _kept(save: Path | None) -> str:
+    """What is left of an audit that is stopped."""
+    there = save is not None and save.is_file()
+    return f"the members are kept: --saved {save} goes on from them." if there else "members are kept once all are trained."

@@ -23,6 +23,7 @@ from viewrace.study.crew import Crew, crew, processes_for
 from viewrace.study.folder import Folder
 from viewrace.study.provenance import environment, now
 from viewrace.study.room import Room
+from viewrace.study.tally import Tally
 from viewrace.train import device_of
 
 __all__ = ["ROOTS", "Study", "Watcher", "agreed_views", "default_folder", "reproduce"]
@@ -153,31 +154,31 @@ class _Run:
 
     def __init__(self, settings: Settings, roots: tuple[int, ...], scale: Scale, folder: Folder | None, watcher: Watcher):
         self.scale, self.folder, self.watcher = scale, folder, watcher
-        self.lab = Lab(settings, roots, self._progress, folder.room if folder else None)
+        self.tally = Tally(1.0, watcher.moves)
+        self.lab = Lab(settings, roots, self.tally, folder.room if folder else None)
         self.data: dict[str, xr.Dataset] = {}
-        self._done, self._total = 0.0, 1.0
 
     def all(self, claims: Sequence[Claim], processes: int) -> tuple[Verdict, ...]:
         """Run and judge the claims; what the folder holds whole is not run again."""
+        states = {claim.id: self.folder.state(claim.id) if self.folder else "missing" for claim in claims}
         if processes == 1:
-            return tuple(self._one(claim, None) for claim in claims)
-        ahead = [claim for claim in claims if self.folder is None or self.folder.state(claim.id) != "whole"]
+            return tuple(self._one(claim, states[claim.id], None) for claim in claims)
+        ahead = [claim for claim in claims if states[claim.id] != "whole"]
         with ExitStack() as stack:
             room = self.folder.room if self.folder else Room(Path(stack.enter_context(TemporaryDirectory())))
-            workers = stack.enter_context(crew(room, self.lab, ahead, self.scale, processes, self._progress))
-            return tuple(self._one(claim, workers if claim.by_root else None) for claim in claims)
+            workers = stack.enter_context(crew(room, self.lab, ahead, self.scale, processes, self.tally))
+            return tuple(self._one(claim, states[claim.id], workers if claim.by_root else None) for claim in claims)
 
-    def _one(self, claim: Claim, workers: Crew | None) -> Verdict:
+    def _one(self, claim: Claim, state: str, workers: Crew | None) -> Verdict:
         self.watcher.starts(claim)
-        self._done, self._total = 0.0, claim.work(self.lab.settings, self.scale, len(self.lab.roots))
-        held = self._held(claim)
+        self.tally.done, self.tally.whole = 0.0, claim.work(self.lab.settings, self.scale, len(self.lab.roots))
+        held = self._held(claim, state)
         verdict, self.data[claim.id] = held or self._run(claim, workers)
         self.watcher.ends(claim, verdict, held is not None)
         return verdict
 
-    def _held(self, claim: Claim) -> tuple[Verdict, xr.Dataset] | None:
+    def _held(self, claim: Claim, state: str) -> tuple[Verdict, xr.Dataset] | None:
         """What the folder holds of the claim, if it is whole."""
-        state = "missing" if self.folder is None else self.folder.state(claim.id)
         if self.folder is None or state == "missing":
             return None
         if state == "damaged":
@@ -196,10 +197,6 @@ class _Run:
             self.folder.write(claim.id, data, verdict.to_json())
             _write_verdicts(self.folder)
         return verdict, data
-
-    def _progress(self, units: float) -> None:
-        self._done += units
-        self.watcher.moves(min(self._done / self._total, 1.0))
 
 
 def _attributes(claim: Claim, lab: Lab, scale: Scale, started: str, verdict: Verdict) -> dict[str, Any]:
